@@ -1,0 +1,168 @@
+"""Orders to the outside. Each has a deterministic key, `<job>:<seq>`, and may be carried out more than once.
+
+An effect holds everything its stage needs that `decide` knew, so that a stage carried out again a day later by
+another replica does exactly the same. Long texts travel as blobs; what is here stays below a few kilobytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from windlass.core.job import IssueSnapshot, PatchRef, TaskType, Verification
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateBranch:
+    """Make `branch` at the tip of `base_ref`; adopt it when it is ours (`known_shas` are tips we pushed)."""
+
+    branch: str
+    base_ref: str
+    known_shas: tuple[str, ...] = ()
+    kind: Literal["CreateBranch"] = "CreateBranch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRun:
+    """Have the agent work from `start_sha`. `purpose`: implement, fix_ci, address_review. `feedback` is hostile text."""
+
+    run_id: str
+    role: str
+    attempt: int
+    purpose: str
+    agent: str
+    issue: IssueSnapshot
+    task_type: TaskType
+    start_sha: str
+    feedback: str = ""
+    kind: Literal["StartRun"] = "StartRun"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRun:
+    """Kill the run and everything it started."""
+
+    run_id: str
+    kind: Literal["StopRun"] = "StopRun"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyPatch:
+    """Run the repository's tests on `base_sha` and on the patched tree, each in a clean sandbox."""
+
+    patch: PatchRef
+    base_sha: str
+    kind: Literal["VerifyPatch"] = "VerifyPatch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushPatch:
+    """Commit the patch on its start and move `branch` there from `expected_sha`, and from nowhere else."""
+
+    patch: PatchRef
+    branch: str
+    expected_sha: str
+    title: str
+    issue_number: int
+    agent: str
+    committed_at_ms: int
+    kind: Literal["PushPatch"] = "PushPatch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenPullRequest:
+    """Open the pull request from `branch`, or bring ours up to date (title, body, labels, attached report)."""
+
+    branch: str
+    base_ref: str
+    head_sha: str
+    issue: IssueSnapshot
+    report_digest: str
+    patch: PatchRef
+    verification: Verification | None
+    agent: str
+    requested_by: str
+    kind: Literal["OpenPullRequest"] = "OpenPullRequest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateStatusComment:
+    """Make the job's one status comment on the issue say `body` (Markdown, below 65,000 characters)."""
+
+    issue_number: int
+    body: str
+    kind: Literal["UpdateStatusComment"] = "UpdateStatusComment"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetCommitStatus:
+    """Set the approval gate on `sha`. `state`: pending, success, failure. `description`: at most 140 characters."""
+
+    sha: str
+    context: str
+    state: str
+    description: str
+    kind: Literal["SetCommitStatus"] = "SetCommitStatus"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observe:
+    """Re-read the pull request and everything that is decided upon."""
+
+    pull_number: int
+    kind: Literal["Observe"] = "Observe"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerunChecks:
+    """Ask the forge to run the failed checks again, without a new commit."""
+
+    head_sha: str
+    check_ids: tuple[int, ...]
+    kind: Literal["RerunChecks"] = "RerunChecks"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abandon:
+    """Leave nothing without an owner: close the pull request, delete `branch` when its tip is one of `known_shas`."""
+
+    branch: str
+    known_shas: tuple[str, ...]
+    pull_number: int | None
+    kind: Literal["Abandon"] = "Abandon"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notify:
+    """Tell a person."""
+
+    subject: str
+    text: str
+    kind: Literal["Notify"] = "Notify"
+
+
+Effect = (
+    CreateBranch
+    | StartRun
+    | StopRun
+    | VerifyPatch
+    | PushPatch
+    | OpenPullRequest
+    | UpdateStatusComment
+    | SetCommitStatus
+    | Observe
+    | RerunChecks
+    | Abandon
+    | Notify
+)
+
+MAIN_LINE = frozenset({"CreateBranch", "StartRun", "VerifyPatch", "PushPatch", "OpenPullRequest"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """An effect with its number and the earliest time to carry it out."""
+
+    seq: int
+    effect: Effect
+    delay_s: float = 0.0
