@@ -1,0 +1,47 @@
+"""Which parts of the machine are here: `missing(part)` is '' or the reason."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import subprocess
+from pathlib import Path
+
+
+@functools.cache
+def missing(part: str) -> str:
+    """Why `part` cannot be used here, or ''."""
+    match part:
+        case "postgres":
+            return "" if postgres_bin() or _has_module("pgserver") else "no PostgreSQL server (apt: postgresql)"
+        case "bubblewrap":
+            return _bubblewrap()
+        case "node":
+            return "" if shutil.which("npm") and shutil.which("node") else "no Node.js with npm"
+        case "openssl":
+            return "" if shutil.which("openssl") else "no openssl command"
+        case "chromium":
+            return "" if shutil.which("chromium") else "no chromium (apt: chromium)"
+        case _:
+            raise AssertionError(f"unknown part {part!r}")
+
+
+def postgres_bin() -> Path | None:
+    """The newest installed PostgreSQL server's bin directory, version 15 or later."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda p: int(p.parent.parent.name))
+    usable = [p.parent for p in found if int(p.parent.parent.name) >= 15]
+    return usable[-1] if usable else None
+
+
+def _has_module(name: str) -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec(name) is not None
+
+
+def _bubblewrap() -> str:
+    if not shutil.which("bwrap"):
+        return "no bwrap command (apt: bubblewrap)"
+    probe = ["bwrap", "--ro-bind", "/", "/", "--unshare-user", "--unshare-pid", "--unshare-net", "--dev", "/dev", "true"]
+    done = subprocess.run(probe, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else f"bwrap cannot make namespaces here: {done.stderr.strip()[:200]}"
