@@ -16,6 +16,7 @@ from windlass.core.effects import Order
 from windlass.core.events import Check, Event, PullSnapshot
 from windlass.core.job import IssueSnapshot, Job, Outcome, PatchRef, State
 from windlass.core.policy import Policy
+from windlass.core.records import RecordDraft
 
 
 
@@ -38,14 +39,6 @@ class Delivery:
     body: bytes
     received_at_ms: int
     attempts: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordDraft:
-    """One entry for the ledger before it has a place: `kind` and plain JSON `data` (no floats)."""
-
-    kind: str
-    data: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from windlass.core.events import Check
 from windlass.core.job import IssueSnapshot, PatchRef, TaskType, Verification
 
 
@@ -35,6 +36,7 @@ class StartRun:
     task_type: TaskType
     start_sha: str
     feedback: str = ""
+    failed_checks: tuple[Check, ...] = ()
     kind: Literal["StartRun"] = "StartRun"
 
 

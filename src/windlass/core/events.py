@@ -137,7 +137,11 @@ class PullRequestTouched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One check's word on one commit. `status`: queued, in_progress, completed; `conclusion`: GitHub's, or ''."""
+    """One check's word on one commit.
+
+    `source`: check_run or status; `status`: queued, in_progress, completed; `conclusion`: GitHub's, or '' while it
+    runs; `id` and `completed_at_ms` tell a second try of the same check from the first.
+    """
 
     name: str
     source: str
@@ -147,6 +151,7 @@ class Check:
     id: int = 0
     url: str = ""
     summary: str = ""
+    completed_at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

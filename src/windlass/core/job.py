@@ -9,6 +9,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from windlass.core.policy import Policy
+
 
 class State(enum.StrEnum):
     """Where a job is in its life. Why it is there is `Reason`, never folded in here."""
@@ -46,6 +48,7 @@ class Reason(enum.StrEnum):
     CHANGES_REQUESTED = "changes_requested"
     REVIEW_TIMED_OUT = "review_timed_out"
     HEAD_MOVED = "head_moved"
+    ASKED_AGAIN = "asked_again"
     MERGE_CONFLICT = "merge_conflict"
     BRANCH_NOT_OURS = "branch_not_ours"
     PULL_REQUEST_NOT_OURS = "pull_request_not_ours"
@@ -207,10 +210,18 @@ class Job:
     head_sha: str | None = None
     pull_number: int | None = None
     pull_url: str = ""
+    policy: Policy = Policy()
     work: Pending | None = None
     run_id: str | None = None
+    purpose: str = "implement"
+    start_sha: str = ""
     observing_seq: int | None = None
     observe_again: bool = False
+    comment_seq: int | None = None
+    gate_seq: int | None = None
+    is_last_look: bool = False
+    is_human_driven: bool = False
+    rerun_marks: tuple[str, ...] = ()
     patch: PatchRef | None = None
     verification: Verification | None = None
     report_digest: str = ""
