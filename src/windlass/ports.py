@@ -113,6 +113,9 @@ class Transaction(Protocol):
     def save_job(self, job: Job) -> None:
         """Write the job and what the tables show of it (runs, pull request, CI results, approvals)."""
 
+    def save_checks(self, job_id: str, pull: PullSnapshot, at_ms: int) -> None:
+        """Write what was read of the job's pull request and its checks into the tables."""
+
     def add_order(self, job_id: str, order: Order, at_ms: int, *, queue: str, partition: str, priority: int) -> None:
         """Write the effect and hand it to durable execution, in this transaction."""
 
@@ -239,7 +242,7 @@ class Store(Protocol):
     def get_config(self, key: str) -> Any | None:
         """A value of SystemConfig, or None."""
 
-    def set_config(self, key: str, value: Any, *, by: str, at_ms: int) -> None:
+    def set_config(self, key: str, value: Any, *, by: str, at_ms: int, why: str = "") -> None:
         """A new version of a value of SystemConfig."""
 
 
