@@ -222,7 +222,7 @@ class Store(Protocol):
         """Insert or update one repository."""
 
     def records(self, job_id: str | None = None, *, after: int = -1, limit: int | None = None) -> tuple[StoredRecord, ...]:
-        """Ledger entries in leaf order (entries without a leaf last)."""
+        """Ledger entries in leaf order (entries without a leaf last), those with a leaf index above `after`."""
 
     def sequence_records(self, limit: int) -> int:
         """Give waiting entries their leaf index; the number of entries that got one."""
@@ -234,10 +234,13 @@ class Store(Protocol):
         """Number of leaves."""
 
     def add_checkpoint(self, size: int, root: bytes, note: str, at_ms: int) -> None:
-        """Keep one signed checkpoint."""
+        """Keep one signed checkpoint; the same size with the same root again is fine and changes nothing."""
 
     def latest_checkpoint(self) -> tuple[int, str] | None:
         """(size, note) of the newest checkpoint."""
+
+    def checkpoints(self, *, after: int = -1, limit: int | None = None) -> tuple[tuple[int, str], ...]:
+        """(size, note) of the kept checkpoints of more than `after` leaves, smallest first."""
 
     def get_config(self, key: str) -> Any | None:
         """A value of SystemConfig, or None."""
