@@ -19,7 +19,6 @@ from windlass.core.policy import Policy
 from windlass.core.records import RecordDraft
 
 
-
 class Clock(Protocol):
     """The only way to learn the time."""
 
@@ -179,10 +178,14 @@ class Store(Protocol):
     def job(self, job_id: str) -> Job | None:
         """One job."""
 
-    def jobs(self, *, states: Sequence[State] | None = None, repository: str | None = None, limit: int = 100) -> tuple[Job, ...]:
+    def jobs(
+        self, *, states: Sequence[State] | None = None, repository: str | None = None, limit: int = 100
+    ) -> tuple[Job, ...]:
         """Jobs, newest first."""
 
-    def find_jobs(self, repository: str, *, branch: str = "", sha: str = "", pull_number: int | None = None) -> tuple[str, ...]:
+    def find_jobs(
+        self, repository: str, *, branch: str = "", sha: str = "", pull_number: int | None = None
+    ) -> tuple[str, ...]:
         """Ids of active jobs that a hint about this branch, commit or pull request concerns."""
 
     def latest_job(self, repository: str, issue_number: int) -> Job | None:
@@ -221,7 +224,9 @@ class Store(Protocol):
     def save_repository(self, full_name: str, *, default_branch: str, forge_id: int | None) -> None:
         """Insert or update one repository."""
 
-    def records(self, job_id: str | None = None, *, after: int = -1, limit: int | None = None) -> tuple[StoredRecord, ...]:
+    def records(
+        self, job_id: str | None = None, *, after: int = -1, limit: int | None = None
+    ) -> tuple[StoredRecord, ...]:
         """Ledger entries in leaf order (entries without a leaf last), those with a leaf index above `after`."""
 
     def sequence_records(self, limit: int) -> int:
@@ -375,7 +380,9 @@ class Forge(Protocol):
     ) -> None:
         """Set a commit status. Idempotent."""
 
-    async def upsert_check_run(self, repo: str, sha: str, *, name: str, external_id: str, summary: str, text: str) -> bool:
+    async def upsert_check_run(
+        self, repo: str, sha: str, *, name: str, external_id: str, summary: str, text: str
+    ) -> bool:
         """A neutral, completed check run that carries a text; False when our identity may not write check runs."""
 
     async def rerun_check(self, repo: str, check_id: int) -> None:
@@ -439,7 +446,12 @@ class Repositories(Protocol):
     async def restore(self, repo: str, patch: PatchRef, diff: bytes) -> str:
         """Rebuild the patched tree from its diff; the tree's id. Raises Broken when it is not `patch.tree_sha`."""
 
-    async def commit(self, repo: str, *, tree_sha: str, parent_sha: str, message: str, author: tuple[str, str], at_ms: int) -> str:
+    async def graft(self, repo: str, base: str, other: str, paths: Sequence[str]) -> str:
+        """The tree of `base` with `paths` as they are in `other` (absent there: removed); the tree's id."""
+
+    async def commit(
+        self, repo: str, *, tree_sha: str, parent_sha: str, message: str, author: tuple[str, str], at_ms: int
+    ) -> str:
         """A commit by plumbing; the same arguments give the same id."""
 
     async def push(self, repo: str, credential: GitCredential, *, sha: str, branch: str, expected_sha: str) -> None:
@@ -513,6 +525,9 @@ class Runner(Protocol):
 
     async def start(self, spec: RunSpec) -> bool:
         """Start, or adopt what runs or ran under this id; True when it was started now."""
+
+    def is_known(self, run_id: str) -> bool:
+        """Whether a run was started under this id and not discarded."""
 
     async def wait(self, run_id: str) -> RunResult:
         """Until it ends. Cancelling the wait leaves the run alone."""

@@ -25,7 +25,10 @@ class CreateBranch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartRun:
-    """Have the agent work from `start_sha`. `purpose`: implement, fix_ci, address_review. `feedback` is hostile text."""
+    """Have the agent work from `start_sha`. `purpose`: implement, fix_ci, address_review. `feedback` is hostile text.
+
+    `feedback_digest` names a blob with the log that explains it; `failed_checks` are those of the forge.
+    """
 
     run_id: str
     role: str
@@ -36,6 +39,7 @@ class StartRun:
     task_type: TaskType
     start_sha: str
     feedback: str = ""
+    feedback_digest: str = ""
     failed_checks: tuple[Check, ...] = ()
     kind: Literal["StartRun"] = "StartRun"
 

@@ -7,7 +7,7 @@ everything it wants done next leaves as effects. Instants are integers, millisec
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from windlass.core.policy import Policy
 
@@ -188,7 +188,10 @@ class Approval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Everything that is known about one job. `seq` numbers its effects; `deadline_at_ms` is None only when terminal."""
+    """Everything that is known about one job.
+
+    `seq` numbers its effects; `deadline_at_ms` is None only when the job is terminal.
+    """
 
     id: str
     repository: str
@@ -210,7 +213,7 @@ class Job:
     head_sha: str | None = None
     pull_number: int | None = None
     pull_url: str = ""
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
     work: Pending | None = None
     run_id: str | None = None
     purpose: str = "implement"
@@ -233,6 +236,8 @@ class Job:
     ci_verdict: str = ""
     pushed_at_ms: int | None = None
     feedback: str = ""
+    feedback_digest: str = ""
+    patched_at_ms: int = 0
     reviews_seen: tuple[int, ...] = ()
     pushed_shas: tuple[str, ...] = ()
 

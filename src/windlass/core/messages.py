@@ -1,0 +1,233 @@
+"""What Windlass writes to people: the one status comment, the pull request's text, the commit message, the gate.
+
+Deterministic and calm: the same job gives the same words. Text that came from an issue, an agent or CI is quoted as
+data: mentions are defused, fences are longer than any run of backticks inside, and GitHub's limits are kept
+(title 256, body 65,536 characters, status description 140; sources: GitHub's REST documentation).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from windlass.core.job import Job, PatchRef, State, TestRun, Verification
+
+TITLE_LIMIT = 256
+BODY_LIMIT = 65_000
+STATUS_LIMIT = 140
+_HEADLINES = {
+    State.QUEUED: "waiting for an agent",
+    State.RUNNING: "an agent is working on it",
+    State.PUBLISHING: "the change is being verified and published",
+    State.CHECKING: "waiting for the checks",
+    State.REVIEWING: "ready for a human's review",
+    State.ESCALATED: "a person is needed",
+    State.MERGED: "merged",
+    State.CLOSED: "closed",
+    State.FAILED: "failed",
+    State.CANCELLED: "stopped",
+    State.SHADOWED: "done in the shadow",
+}
+_NEXT = {
+    State.QUEUED: "Nothing to do: the work starts when an agent is free.",
+    State.RUNNING: "Nothing to do: the pull request comes by itself. Take the label off to stop.",
+    State.PUBLISHING: "Nothing to do: the pull request comes by itself.",
+    State.CHECKING: "Nothing to do: the checks are followed.",
+    State.REVIEWING: "Review and approve the pull request, then merge it. A push voids the approval.",
+    State.ESCALATED: "Look at the reason, then push to the branch, close the pull request, "
+    "or take the label off and put it on again to start over.",
+}
+
+
+# The hidden line by which our one comment on an issue is found again, whichever job it speaks of.
+MARKER = "<!-- windlass:status -->"
+
+
+def fingerprint(text: str) -> str:
+    """A short name of a text, to see whether it changed."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def status_comment(job: Job) -> str:
+    """The job's one comment on the issue."""
+    lines = [f"### Windlass: {_HEADLINES[job.state]}", ""]
+    if job.reason is not None:
+        lines += [f"**Reason:** `{job.reason}`{': ' + quoted(job.detail) if job.detail else ''}", ""]
+    facts = [("Job", f"`{job.id}`"), ("Branch", f"`{job.branch}`")]
+    if job.pull_number is not None:
+        facts.append(("Pull request", f"#{job.pull_number}"))
+    if job.head_sha is not None:
+        facts.append(("Head", f"`{job.head_sha[:12]}`"))
+    if job.verification is not None:
+        facts.append(("Verified", verification_line(job.verification)))
+    if job.approval is not None:
+        facts.append(("Approved by", quoted(job.approval.by)))
+    lines += [f"- {name}: {value}" for name, value in facts]
+    next_step = _NEXT.get(job.state)
+    if next_step:
+        lines += ["", f"_{next_step}_"]
+    return "\n".join([*lines, "", MARKER])
+
+
+def gate(job: Job) -> tuple[str, str]:
+    """State and description of the approval gate for the job's head."""
+    head = (job.head_sha or "")[:7]
+    if job.approval is not None and job.approval.head_sha == job.head_sha:
+        return "success", f"{head} approved by {job.approval.by}"[:STATUS_LIMIT]
+    return "pending", f"{head} waits for a human's approval"
+
+
+def verification_line(verification: Verification) -> str:
+    """One line on what Windlass found out itself."""
+    base, head = verification.base.status, verification.head.status
+    if head == "absent":
+        return "no test command was found"
+    proof = ", red to green proven" if verification.red_to_green else ""
+    weak = len(verification.weakened_tests)
+    return f"tests {base} on base, {head} on head{proof}{f', **{weak} weakened test(s)**' if weak else ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullText:
+    """Everything that goes into a pull request's text. `report` is the agent's own, hostile."""
+
+    job_id: str
+    issue_number: int
+    issue_title: str
+    requested_by: str
+    agent: str
+    report: str
+    patch: PatchRef
+    verification: Verification | None
+
+
+def pull_title(report_title: str, issue_title: str, issue_number: int) -> str:
+    """The agent's title if it is one, else the issue's; one line, no control characters, cut to GitHub's limit.
+
+    >>> pull_title("Add  a flag\\x00", "x", 3)
+    'Add a flag'
+    >>> pull_title("", "Crash on empty input", 3)
+    'Crash on empty input'
+    """
+    for candidate in (report_title, issue_title):
+        text = " ".join(_printable(candidate).split())
+        if len(text) >= 3:
+            return text if len(text) <= TITLE_LIMIT else text[: TITLE_LIMIT - 1] + "…"
+    return f"Work on #{issue_number}"
+
+
+def pull_body(text: PullText) -> str:
+    """The pull request's description: what the agent says, what was verified, how it came to be."""
+    head = [
+        f"Closes #{text.issue_number}",
+        "",
+        "## What was verified",
+        "",
+        *_verification_section(text.verification),
+        "",
+    ]
+    tail = [
+        "## How this came to be",
+        "",
+        f"- Asked for by {quoted(text.requested_by)}: {quoted(text.issue_title)}",
+        f"- Written by the agent `{_code(text.agent)}` in a sandbox without credentials; "
+        "Windlass checked, committed and pushed the change",
+        f"- Change: {len(text.patch.files)} file(s), +{text.patch.insertions} −{text.patch.deletions}, "
+        f"patch `sha256:{text.patch.digest}`",
+        f"- Job `{text.job_id}`; a human's approval of the exact head commit is required before the merge",
+        "",
+        f"<!-- windlass:job:{text.job_id} -->",
+    ]
+    room = BODY_LIMIT - sum(len(line) + 1 for line in [*head, *tail]) - 200
+    report = _report_section(text.report, room)
+    return "\n".join([*head, *report, *tail])
+
+
+def _verification_section(verification: Verification | None) -> list[str]:
+    if verification is None or verification.head.status == "absent":
+        return ["**Not verified:** no test command was found. Set `test_command` in `.github/windlass.yml`."]
+    rows = [
+        f"Command: `{_code(verification.command)}`",
+        "",
+        "| tree | tests | summary |",
+        "|---|---|---|",
+        _row("base", verification.base),
+        _row("this change", verification.head),
+        "",
+        "Red → green: **proven**, the tests of this change fail on the base and pass here."
+        if verification.red_to_green
+        else "Red → green: not proven.",
+    ]
+    if verification.weakened_tests:
+        rows += ["", "> [!WARNING]", "> This change makes tests weaker. Look at these first:"]
+        rows += [
+            f"> - `{_code(t.path)}` `{_code(t.name)}`: {t.how}{' (' + quoted(t.detail) + ')' if t.detail else ''}"
+            for t in verification.weakened_tests[:20]
+        ]
+    return rows
+
+
+def _row(name: str, run: TestRun) -> str:
+    return f"| {name} | {run.status} | {quoted(run.summary).replace('|', chr(92) + '|') or ' '} |"
+
+
+def _report_section(report: str, room: int) -> list[str]:
+    text = _printable(report).strip()
+    if not text:
+        return []
+    if len(text) > room:
+        text = text[: max(room - 60, 0)] + "\n… (cut; the whole report is in the evidence)"
+    fence = fenced(text)
+    return [
+        "<details><summary>The agent's report (<code>windsurf-output.txt</code>)</summary>",
+        "",
+        fence,
+        "",
+        "</details>",
+        "",
+    ]
+
+
+def commit_message(*, title: str, issue_number: int, job_id: str, agent: str) -> str:
+    """Subject, reference and trailers of the commit."""
+    subject = pull_title(title, "", issue_number)
+    subject = subject if len(subject) <= 72 else subject[:71] + "…"
+    trailers = [f"Assisted-by: {_line(agent) or 'agent'}", f"Windlass-Job: {job_id}"]
+    return "\n".join([subject, "", f"For #{issue_number}.", "", *trailers, ""])
+
+
+def quoted(text: str) -> str:
+    """Hostile text in one line of Markdown: no markup, no mention, no link, no HTML.
+
+    >>> quoted("ping @ada <b>")
+    'ping @\\u200bada &lt;b&gt;'
+    """
+    line = " ".join(_printable(text).split())[:400]
+    line = re.sub(r"([\\`*_{}\[\]#|~])", r"\\\1", line)
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"(@)(?=\w)", "\\1\u200b", line)
+
+
+def fenced(text: str) -> str:
+    """Hostile text as a code block whose fence no line of it can close."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def _code(text: str) -> str:
+    return " ".join(_printable(text).replace("`", "'").split())[:200]
+
+
+def _line(text: str) -> str:
+    return " ".join(_printable(text).split())[:100]
+
+
+def _printable(text: str) -> str:
+    """Without control, bidirectional and invisible characters, which make text say what it does not show."""
+    hidden = re.compile(
+        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
+        "\ufff9-\ufffb\U000e0000-\U000e0fff]"
+    )
+    return hidden.sub("", text)
