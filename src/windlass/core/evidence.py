@@ -8,6 +8,7 @@ names them by their SHA-256, in a field called `digest` or ending in `_digest`.
 from __future__ import annotations
 
 import datetime
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,10 +22,10 @@ SCHEMA = "windlass.dev/record/v1"
 MAX_RECORD_BYTES = 65_535
 
 KINDS: Mapping[str, Mapping[str, type]] = {
-    "decision": {"event": str, "from": str, "to": str},
+    "decision": {},
     "intent": {"effect": str, "seq": int},
-    "result": {"effect": str, "seq": int, "outcome": str},
-    "refusal": {"what": str, "why": str},
+    "result": {"effect": str, "seq": int, "outcome": dict},
+    "refusal": {"why": str},
     "approval": {"by": str, "head_sha": str},
     "gate": {"head_sha": str, "state": str},
     "merge": {"head_sha": str},
@@ -33,6 +34,7 @@ KINDS: Mapping[str, Mapping[str, type]] = {
 }
 """Every kind, with the fields that its `data` must hold. Other fields are welcome."""
 
+_STAND_IN_BYTES = 160  # the most that a replaced list still takes
 _FIELDS = frozenset({"schema", "id", "job", "job_seq", "kind", "at", "data"})
 _AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -63,14 +65,17 @@ def seal(
     """The record's exact RFC 8785 bytes and its RFC 6962 leaf hash (32 bytes).
 
     `job_seq` counts the job's records from 0 without a gap; both it and `job_id` are None for a record of no job.
+    Lists in `data` that would make the record too large are replaced by their SHA-256, largest first (`condense`).
     Raises Refused: unknown_kind, not_canonical, record_too_large.
     """
     if kind not in KINDS:
         raise Refused(f"{kind!r} is no kind of record", hint=f"use one of {', '.join(KINDS)}", code="unknown_kind")
     if (job_id is None) != (job_seq is None):
         raise Refused("a record has a job and a number in it, or neither", code="malformed_record")
-    whole = {"schema": SCHEMA, "id": id, "job": job_id, "job_seq": job_seq, "kind": kind, "at": rfc3339(at_ms)}
-    body = canonical.encode({**whole, "data": data})
+    head = {"schema": SCHEMA, "id": id, "job": job_id, "job_seq": job_seq, "kind": kind, "at": rfc3339(at_ms)}
+    body = canonical.encode({**head, "data": data})
+    if len(body) > MAX_RECORD_BYTES:
+        body = canonical.encode({**head, "data": condense(data, len(body) - MAX_RECORD_BYTES)})
     if len(body) > MAX_RECORD_BYTES:
         raise Refused(
             f"a record of {len(body)} bytes is above {MAX_RECORD_BYTES}",
@@ -78,6 +83,41 @@ def seal(
             code="record_too_large",
         )
     return body, leaf_hash(body)
+
+
+def condense(data: Mapping[str, Any], excess_bytes: int) -> Mapping[str, Any]:
+    """`data` with its largest lists replaced by `{"sha256", "items", "bytes"}` until `excess_bytes` are saved.
+
+    The SHA-256 is that of the list's canonical bytes, so whoever holds the list can still prove it. A list within a
+    list counts as part of the outer one. Gives back what it could do, even when that is not enough.
+    """
+    sizes = {path: len(canonical.encode(value)) for path, value in _lists(data, ())}
+    chosen: set[tuple[str, ...]] = set()
+    for path in sorted(sizes, key=lambda path: (-sizes[path], path)):
+        if excess_bytes <= 0 or sizes[path] <= _STAND_IN_BYTES:
+            break
+        chosen.add(path)
+        excess_bytes -= sizes[path] - _STAND_IN_BYTES
+    replaced = _replace(data, (), chosen)
+    assert isinstance(replaced, Mapping)
+    return replaced
+
+
+def _lists(value: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            yield from _lists(item, (*path, key))
+        elif isinstance(item, list | tuple):
+            yield (*path, key), item
+
+
+def _replace(value: Any, path: tuple[str, ...], chosen: set[tuple[str, ...]]) -> Any:
+    if path in chosen:
+        body = canonical.encode(value)
+        return {"sha256": hashlib.sha256(body).hexdigest(), "items": len(value), "bytes": len(body)}
+    if isinstance(value, Mapping):
+        return {key: _replace(item, (*path, key), chosen) for key, item in value.items()}
+    return value
 
 
 def parse(body: bytes) -> Record:

@@ -20,7 +20,7 @@ VerifySignature = Callable[[bytes, bytes, bytes], bool]
 """(raw public key of 32 bytes, message, signature of 64 bytes) → whether the signature is that key's."""
 
 PROOF_LINE = "c2sp.org/tlog-proof@v1"
-MAX_NOTE_BYTES = 1 << 20
+MAX_NOTE_BYTES = 16 << 20
 MAX_SIGNATURES = 16
 
 _ED25519 = b"\x01"
