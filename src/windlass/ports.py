@@ -227,7 +227,7 @@ class Store(Protocol):
     def records(
         self, job_id: str | None = None, *, after: int = -1, limit: int | None = None
     ) -> tuple[StoredRecord, ...]:
-        """Ledger entries in leaf order (entries without a leaf last), those with a leaf index above `after`."""
+        """Ledger entries in leaf order, entries without a leaf last. `after` leaves out leaf indexes up to it."""
 
     def sequence_records(self, limit: int) -> int:
         """Give waiting entries their leaf index; the number of entries that got one."""
