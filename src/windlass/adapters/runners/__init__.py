@@ -1,0 +1,1 @@
+"""Where process trees run: this machine's processes, inside bubblewrap (`process.ProcessRunner`)."""

@@ -1,0 +1,159 @@
+"""The sandbox: what a command sees of the machine when bubblewrap holds it.
+
+It sees the system's programs and libraries read-only, an `/etc` made for it, a private `/tmp`, its work directory at
+its own path (the only host directory it can write), and what the operator lets it read. Everything else of the host
+is not hidden but absent: homes, sockets, keys, other runs, other processes, and the network unless it is needed.
+
+Root needs one thing more. A process of uid 0 without capabilities may still write most of /proc/sys, and from there
+become root outside (`kernel.core_pattern`): /proc and /proc/sys are mounted read-only, always.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import which
+
+from windlass.core.errors import Refused
+from windlass.ports import RunSpec
+
+UID = 1000
+TMP_BYTES = 2 << 30
+SHM_BYTES = 256 << 20
+HOME = "/tmp/home"  # noqa: S108 - a path inside the sandbox's own /tmp
+PROBE_TIMEOUT_S = 10
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+ETC = (
+    *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "timezone", "mime.types"),
+    *("protocols", "services", "ca-certificates", "ssl/certs", "ssl/openssl.cnf", "maven"),
+    *("pki/tls/certs", "pki/tls/cert.pem", "pki/ca-trust/extracted"),
+)
+ETC_NETWORK = ("resolv.conf", "hosts", "nsswitch.conf", "host.conf", "gai.conf")
+PASSWD = f"agent:x:{UID}:{UID}:agent:{HOME}:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"
+GROUP = f"agent:x:{UID}:\nnogroup:x:65534:\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """A bubblewrap that works here. `can_forbid_namespaces`: it knows --disable-userns (0.8.0 and later)."""
+
+    program: str
+    version: str
+    can_forbid_namespaces: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoSandbox:
+    """Why there is none, in one line."""
+
+    reason: str
+
+
+def detect() -> Sandbox | NoSandbox:
+    """Try bubblewrap for real; version numbers say nothing about what the kernel allows."""
+    program = which("bwrap")
+    if program is None:
+        return NoSandbox(reason="the bwrap command is not installed (package bubblewrap)")
+    try:
+        version = _run([program, "--version"]).stdout.strip().removeprefix("bubblewrap ")
+        error = ""
+        for can_forbid in (True, False):
+            sandbox = Sandbox(program=program, version=version, can_forbid_namespaces=can_forbid)
+            tried = _run(
+                [program, *_namespaces(sandbox, needs_network=False), *_system(()), "--", "/bin/sh", "-c", ":"]
+            )
+            if tried.returncode == 0:
+                return sandbox
+            error = tried.stderr.strip().splitlines()[-1] if tried.stderr.strip() else f"exit code {tried.returncode}"
+    except (OSError, subprocess.TimeoutExpired) as failure:
+        error = str(failure)
+    return NoSandbox(reason=f"bwrap cannot make namespaces here: {error[:200]}")
+
+
+def _run(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=PROBE_TIMEOUT_S)
+
+
+def wrap(sandbox: Sandbox, spec: RunSpec, *, system_reads: Sequence[Path], etc: Path) -> tuple[str, ...]:
+    """The command line that runs `spec.argv` inside. `etc` holds `passwd` and `group` (see `write_etc`).
+
+    The environment is not in it: it is given to bubblewrap clean, because command lines are public on a host.
+    """
+    network = [*_binds(Path("/etc") / name for name in ETC_NETWORK)] if spec.needs_network else []
+    workdir = str(spec.workdir.resolve())
+    return (
+        sandbox.program,
+        *_namespaces(sandbox, needs_network=spec.needs_network),
+        *_system(system_reads),
+        *network,
+        *("--ro-bind", str(etc / "passwd"), "/etc/passwd", "--ro-bind", str(etc / "group"), "/etc/group"),
+        *_binds(readable(spec.reads)),
+        *("--bind", workdir, workdir),
+        *("--remount-ro", "/", "--chdir", workdir),
+        "--",
+        *spec.argv,
+    )
+
+
+def write_etc(etc: Path) -> None:
+    """The accounts that exist inside: one, without a password and without a host's names."""
+    etc.mkdir(exist_ok=True)
+    (etc / "passwd").write_text(PASSWD)
+    (etc / "group").write_text(GROUP)
+
+
+def readable(reads: Sequence[Path]) -> tuple[Path, ...]:
+    """What the operator lets a run read, and the Python a virtual environment among it was made from.
+
+    Raises Refused (mount_missing) for a path that is not there: silence would show up as a puzzling test failure.
+    """
+    found: dict[Path, None] = {}
+    for path in reads:
+        if not path.exists():
+            raise Refused(f"cannot mount {path}: it does not exist", code="mount_missing", hint="name an existing path")
+        found[path.absolute()] = None
+        origin = (path / "bin" / "python").resolve().parent.parent if (path / "pyvenv.cfg").exists() else path
+        if origin != path and any((origin / "lib").glob("python3*")) and not origin.is_relative_to("/usr"):
+            found[origin] = None
+    return tuple(found)
+
+
+def own_python() -> tuple[Path, ...]:
+    """The Python that runs Windlass, so that tests in Python can run where the system has none."""
+    prefixes = dict.fromkeys(Path(prefix).resolve() for prefix in (sys.base_prefix, sys.prefix))
+    return tuple(prefix for prefix in prefixes if not prefix.is_relative_to("/usr") and prefix != Path("/"))
+
+
+def _namespaces(sandbox: Sandbox, *, needs_network: bool) -> tuple[str, ...]:
+    return (
+        *("--unshare-all", "--unshare-user", "--uid", str(UID), "--gid", str(UID), "--hostname", "sandbox"),
+        *(("--share-net",) if needs_network else ()),
+        *(("--disable-userns",) if sandbox.can_forbid_namespaces else ()),
+        *("--cap-drop", "ALL", "--new-session", "--die-with-parent"),
+    )
+
+
+def _system(reads: Sequence[Path]) -> tuple[str, ...]:
+    etc = [Path("/etc") / name for name in ETC] + sorted(Path("/etc").glob("java-*-openjdk"))
+    return (
+        *(part for name in SYSTEM for part in _as_on_host(Path(name))),
+        *("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--remount-ro", "/proc"),
+        *("--dev", "/dev", "--size", str(SHM_BYTES), "--perms", "1777", "--tmpfs", "/dev/shm"),  # noqa: S108
+        *("--remount-ro", "/dev"),
+        *("--size", str(TMP_BYTES), "--perms", "1777", "--tmpfs", "/tmp", "--dir", HOME),  # noqa: S108
+        *_binds(path for path in etc if path.exists()),
+        *_binds(reads),
+    )
+
+
+def _as_on_host(path: Path) -> tuple[str, ...]:
+    if path.is_symlink():
+        return ("--symlink", str(path.readlink()), str(path))
+    return ("--ro-bind", str(path), str(path)) if path.exists() else ()
+
+
+def _binds(paths: Iterable[Path]) -> tuple[str, ...]:
+    return tuple(part for path in paths for part in ("--ro-bind-try", str(path), str(path)))

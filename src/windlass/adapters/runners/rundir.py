@@ -1,0 +1,129 @@
+"""One run as a directory: who holds it, whether it was started, what came of it.
+
+Whether a run is alive is a lock, not a number: the shim holds `alive` locked as long as it lives, the kernel lets go
+of it whatever happens, and no reused process id can pretend. A process id is used only to signal, and only together
+with the start time the kernel knows for it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from windlass.adapters.runners.shim.files import write_json
+from windlass.adapters.runners.shim.tree import stat_fields
+from windlass.ports import RunResult
+
+STARTER_POLL_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """The files of one run. `at` is private to Windlass; nothing in it is visible inside the sandbox."""
+
+    at: Path
+
+    @property
+    def output(self) -> Path:
+        """What the run printed."""
+        return self.at / "output"
+
+    @property
+    def was_started(self) -> bool:
+        """Whether the command of this run may have begun."""
+        return (self.at / "started.json").exists() or (self.at / "result.json").exists()
+
+    @contextmanager
+    def held(self) -> Iterator[int | None]:
+        """The lock, as a descriptor that a shim may inherit; None when a shim holds it. Waits for other starters."""
+        fd = os.open(self.at / "alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            while True:
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if self.was_started:
+                        yield None
+                        return
+                    time.sleep(STARTER_POLL_S)
+                else:
+                    yield fd
+                    return
+        finally:
+            os.close(fd)
+
+    def is_alive(self) -> bool:
+        """Whether somebody holds the run: its shim, or for a moment its starter."""
+        try:
+            fd = os.open(self.at / "alive", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        else:
+            return False
+        finally:
+            os.close(fd)
+
+    def owner(self) -> dict[str, Any]:
+        """`instance` and `groups` (directories) of the run; {} when it was never written."""
+        return _read(self.at / "owner.json")
+
+    def write(self, name: str, value: dict[str, Any]) -> None:
+        """Write one of our JSON files, all or nothing."""
+        write_json(str(self.at / name), value)
+
+    def result(self) -> RunResult | None:
+        """How it ended, once that is written."""
+        found = _read(self.at / "result.json")
+        return RunResult(**found, output=self.output) if found else None
+
+    def shim(self) -> int | None:
+        """A pidfd of the living (or not yet collected) shim; the caller closes it. None when it has gone."""
+        started = _read(self.at / "started.json")
+        if not started:
+            return None
+        try:
+            fd = os.pidfd_open(started["pid"])
+        except OSError:
+            return None
+        fields = stat_fields(started["pid"])
+        if len(fields) > 19 and int(fields[19]) == started["start_ticks"]:
+            return fd
+        os.close(fd)
+        return None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal the shim and nobody else."""
+        fd = self.shim()
+        if fd is None:
+            return
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(fd, number)
+        os.close(fd)
+
+    def remove(self) -> None:
+        """Take the directory away, its name first, so that a half removed run is never met again."""
+        grave = self.at.with_name(f".gone-{os.getpid()}-{time.monotonic_ns()}")
+        with suppress(FileNotFoundError):
+            self.at.rename(grave)
+            shutil.rmtree(grave, ignore_errors=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
