@@ -261,8 +261,8 @@ def _proven(audit: _Audit) -> tuple[str, ...]:
         "whose head the key below signed.",
         f"None of the job's records is missing, added or moved, from the first to the closing one of {last.at}.",
         f"The {len(audit.blobs)} blobs in the bundle are the bytes that the records name.",
-        "The records fit together: each result was intended before, each approval names the newest pushed commit, "
-        "and no gate was opened and no merge recorded for another one.",
+        "The records fit together: each result was intended before, each approval names the head of its time, "
+        "and no gate was opened and no merge called approved for another commit.",
     )
 
 

@@ -1,8 +1,9 @@
 """Whether a job's records make sense together: nothing happened that was not meant to, and nobody was skipped.
 
-Keeps the rules of the record: an intent before each result, an approval only of a commit that was pushed, an open
-gate and a merge only of the commit that was approved, a count in each closing record. Refuses nothing; it only says,
-one line per contradiction, what does not fit, and what the records leave open.
+Keeps the rules of the record: an intent before each result, an approval only of the head as it was pushed or last
+seen, an open gate only for a commit that was approved before, a merge that is said to be approved only with such an
+approval, a count in each closing record. Refuses nothing; it only says, one line per contradiction, what does not
+fit, and what the records leave open.
 """
 
 from __future__ import annotations
@@ -26,8 +27,13 @@ class Story:
     intents: set[tuple[str, int]] = field(default_factory=set)
     results: dict[tuple[str, int], bytes] = field(default_factory=dict)
     pushed: list[str] = field(default_factory=list)
+    observed: str = ""
     approved: set[str] = field(default_factory=set)
-    merged: list[str] = field(default_factory=list)
+    merges: list[tuple[int, str, bool]] = field(default_factory=list)
+
+    def is_head(self, sha: str) -> bool:
+        """Whether `sha` is the newest commit that was pushed, or the head that was last seen on the forge."""
+        return sha in (*self.pushed[-1:], self.observed)
 
 
 def tell(records: Sequence[Record]) -> Story:
@@ -39,6 +45,7 @@ def tell(records: Sequence[Record]) -> Story:
             story.problems.append(f"record {number}: a record of kind {record.kind} lacks {', '.join(missing)}")
         else:
             _hear(story, number, record)
+    _judge_merges(story)
     unanswered = len(story.intents - set(story.results))
     if unanswered:
         story.open_points.append(f"What came of {unanswered} intended acts: no result is recorded for them.")
@@ -75,17 +82,26 @@ def _result(story: Story, number: int, data: Mapping[str, Any]) -> None:
     before = story.results.setdefault(act, encode(outcome))
     if before != encode(outcome):
         story.open_points.append(f"Which result of {act[0]} {act[1]} holds: record {number} tells another than before.")
-    sha = outcome.get("head_sha") if outcome.get("kind") == "PatchPushed" else None
-    if outcome.get("kind") == "BranchCreated" and outcome.get("adopted") is True:
+    _note_heads(story, outcome)
+
+
+def _note_heads(story: Story, outcome: Mapping[str, Any]) -> None:
+    kind, pull = outcome.get("kind"), outcome.get("pull")
+    sha: object = None
+    if kind == "PatchPushed":
+        sha = outcome.get("head_sha")
+    elif kind == "BranchCreated" and outcome.get("adopted") is True:
         sha = outcome.get("branch_sha")
+    elif kind == "PullRequestObserved" and isinstance(pull, dict) and isinstance(pull.get("head_sha"), str):
+        story.observed = pull["head_sha"]
     if isinstance(sha, str):
         story.pushed.append(sha)
 
 
 def _approval(story: Story, number: int, data: Mapping[str, Any]) -> None:
     sha = data["head_sha"]
-    if not story.pushed or sha != story.pushed[-1]:
-        story.problems.append(f"record {number}: an approval of {sha[:12]}, which is not the newest pushed commit")
+    if not story.is_head(sha):
+        story.problems.append(f"record {number}: an approval of {sha[:12]}, which is not the head at that time")
     else:
         story.approved.add(sha)
 
@@ -97,15 +113,20 @@ def _gate(story: Story, number: int, state: object, sha: object) -> None:
 
 def _merge(story: Story, number: int, data: Mapping[str, Any]) -> None:
     sha = data["head_sha"]
-    story.merged.append(sha)
-    if data.get("without_approval") is True:
-        story.open_points.append(
-            f"That a person approved {sha[:12]}: the records themselves say that it was merged without."
-        )
-    elif not story.pushed or sha != story.pushed[-1]:
-        story.problems.append(f"record {number}: a merge of {sha[:12]}, which is not the newest pushed commit")
-    elif sha not in story.approved:
-        story.problems.append(f"record {number}: a merge of {sha[:12]}, which no recorded approval names")
+    story.merges.append((number, sha, bool(data.get("approved_by"))))
+    if not story.is_head(sha):
+        story.problems.append(f"record {number}: a merge of {sha[:12]}, which is not the head at that time")
+
+
+def _judge_merges(story: Story) -> None:
+    """At the end, because an approval that was first seen together with the merge is recorded right after it."""
+    for number, sha, is_called_approved in story.merges:
+        if not is_called_approved:
+            story.open_points.append(f"That a person approved {sha[:12]}: the records say that it was merged without.")
+        elif sha not in story.approved:
+            story.problems.append(f"record {number}: a merge of {sha[:12]}, which no recorded approval names")
+        if sha not in story.pushed:
+            story.open_points.append(f"Who wrote {sha[:12]}, which was merged: somebody else pushed it.")
 
 
 def closing(bodies: Sequence[bytes], *, state: str, reason: str) -> dict[str, Any]:
