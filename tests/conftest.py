@@ -9,6 +9,8 @@ import pytest
 
 from tests.support import parts
 
+pytest_plugins = ["tests.support.postgres", "tests.support.databases"]
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what cannot run here, saying why; in CI (`CI` set) the absence is a failure."""

@@ -181,7 +181,8 @@ def _agent_jobs_rules() -> list[sa.Constraint]:
             name=op.f("ck_agent_jobs_active_has_deadline"),
         ),
         sa.CheckConstraint(
-            "state in ('queued', 'running', 'publishing', 'checking', 'reviewing', 'escalated', 'merged', 'closed', 'failed', 'cancelled', 'shadowed')",
+            "state in ('queued', 'running', 'publishing', 'checking', 'reviewing', 'escalated', 'merged', "
+            "'closed', 'failed', 'cancelled', 'shadowed')",
             name=op.f("ck_agent_jobs_state_known"),
         ),
         sa.CheckConstraint(
@@ -275,7 +276,8 @@ def _agent_runs_columns() -> list[sa.Column[Any]]:
 def _agent_runs_rules() -> list[sa.Constraint]:
     return [
         sa.CheckConstraint(
-            "outcome in ('', 'completed', 'no_change', 'incomplete', 'failed', 'timed_out', 'cancelled', 'refused', 'infra_error')",
+            "outcome in ('', 'completed', 'no_change', 'incomplete', 'failed', 'timed_out', 'cancelled', "
+            "'refused', 'infra_error')",
             name=op.f("ck_agent_runs_outcome_known"),
         ),
         sa.CheckConstraint('"attempt" >= 0', name=op.f("ck_agent_runs_attempt_least")),
