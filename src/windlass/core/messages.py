@@ -111,7 +111,7 @@ def pull_title(report_title: str, issue_title: str, issue_number: int) -> str:
     'Crash on empty input'
     """
     for candidate in (report_title, issue_title):
-        text = " ".join(_printable(candidate).split())
+        text = " ".join(visible(candidate).split())
         if len(text) >= 3:
             return text if len(text) <= TITLE_LIMIT else text[: TITLE_LIMIT - 1] + "…"
     return f"Work on #{issue_number}"
@@ -173,7 +173,7 @@ def _row(name: str, run: TestRun) -> str:
 
 
 def _report_section(report: str, room: int) -> list[str]:
-    text = _printable(report).strip()
+    text = visible(report).strip()
     if not text:
         return []
     if len(text) > room:
@@ -203,7 +203,7 @@ def quoted(text: str) -> str:
     >>> quoted("ping @ada <b>")
     'ping @\\u200bada &lt;b&gt;'
     """
-    line = " ".join(_printable(text).split())[:400]
+    line = " ".join(visible(text).split())[:400]
     line = re.sub(r"([\\`*_{}\[\]#|~])", r"\\\1", line)
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"(@)(?=\w)", "\\1\u200b", line)
@@ -217,14 +217,14 @@ def fenced(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    return " ".join(_printable(text).replace("`", "'").split())[:200]
+    return " ".join(visible(text).replace("`", "'").split())[:200]
 
 
 def _line(text: str) -> str:
-    return " ".join(_printable(text).split())[:100]
+    return " ".join(visible(text).split())[:100]
 
 
-def _printable(text: str) -> str:
+def visible(text: str) -> str:
     """Without control, bidirectional and invisible characters, which make text say what it does not show."""
     hidden = re.compile(
         "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"

@@ -1,0 +1,220 @@
+"""The operator's settings: one YAML file and `WINDLASS_*` variables over it, read here and nowhere else.
+
+Every setting has a default that works on one machine. A variable's name is `WINDLASS_` and the path of keys joined by
+`_`, in capitals (`WINDLASS_FORGE_TOKEN`). Unknown keys and unknown variables are refused, so that a typing error
+cannot pass for a setting. Secrets may be given as `…_file` and never appear in a repr.
+"""
+
+from __future__ import annotations
+
+import os
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from windlass.core.errors import Refused
+
+PREFIX = "WINDLASS_"
+# Read by the test suite and by scripts, not settings.
+_NOT_SETTINGS = ("WINDLASS_TEST_", "WINDLASS_CONFIG", "WINDLASS_BENCH_", "WINDLASS_CHAOS_")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class ForgeSettings(_Section):
+    """Which forge, and as whom."""
+
+    api_url: str = Field("https://api.github.com", description="REST address; GitHub Enterprise: https://HOST/api/v3")
+    token: SecretStr | None = Field(None, description="a token instead of an App")
+    token_file: Path | None = Field(None, description="file that holds the token")
+    app_id: str | None = Field(None, description="the GitHub App's id")
+    app_private_key_file: Path | None = Field(None, description="the App's private key, PEM")
+    installation_id: int | None = Field(None, description="the App's installation; found by itself when there is one")
+    webhook_secret: SecretStr | None = Field(None, description="secret that signs webhooks")
+    webhook_secret_file: Path | None = Field(None, description="file that holds the webhook secret")
+    webhook_secret_old: SecretStr | None = Field(None, description="the secret before, while it is being rotated")
+    timeout_s: float = Field(20.0, gt=0, le=300, description="longest wait for one answer, seconds")
+    write_spacing_s: float = Field(1.0, ge=0, le=60, description="pause between writes, seconds (GitHub asks for 1)")
+
+
+class ApiSettings(_Section):
+    """Where the HTTP API listens."""
+
+    host: str = Field("127.0.0.1", description="address to listen on; only loopback is allowed until login exists")
+    port: int = Field(8470, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    public_url: str = Field("", description="address that people see in links")
+    largest_payload_bytes: int = Field(26_214_400, ge=1024, description="webhook calls above this are refused (413)")
+
+
+class EngineSettings(_Section):
+    """How much runs at once, and rhythms. Times in seconds."""
+
+    agent_slots: int = Field(4, ge=1, le=1000, description="agents at work at once, over all replicas")
+    agent_slots_per_repository: int = Field(2, ge=1, le=1000, description="of these, for one repository")
+    test_slots: int = Field(2, ge=1, le=256, description="verifications at once in this process")
+    light_slots: int = Field(12, ge=1, le=256, description="calls to the forge at once in this process")
+    poll_interval_s: float = Field(0.1, gt=0, le=60, description="how often the queues are looked at")
+    replica_ttl_s: float = Field(6.0, ge=1, le=600, description="a replica silent for so long is dead")
+    reconcile_period_s: float = Field(60.0, gt=0, le=86400, description="how often lost webhooks are made up for")
+    reconcile_batch: int = Field(50, ge=1, le=10000, description="pull requests looked at again in one pass")
+    drain_s: float = Field(20.0, ge=0, le=600, description="how long short effects may take to end at a stop")
+    checkpoint_period_s: float = Field(60.0, gt=0, le=86400, description="how often the ledger's head is signed")
+
+
+class AgentSettings(_Section):
+    """One agent: a command that works in the current directory (see docs/agents.md)."""
+
+    command: str = Field(min_length=1, max_length=4000, description="run by `sh -c` in the workspace")
+    needs_network: bool = Field(False, description="whether the sandbox keeps its network")
+    environment: dict[str, str] = Field(default_factory=dict, description="variables for the command")
+
+
+class SandboxSettings(_Section):
+    """What agents and tests may use."""
+
+    reads: tuple[Path, ...] = Field((), description="extra paths that agents and tests may read")
+    memory_bytes: int = Field(4 << 30, ge=1 << 26, description="memory of one sandbox")
+    processes: int = Field(512, ge=8, description="processes of one sandbox")
+    is_required: bool = Field(False, description="refuse to start when the machine cannot isolate agents")
+
+
+class Settings(_Section):
+    """All settings."""
+
+    state_dir: Path = Field(Path("~/.local/state/windlass"), description="database, mirrors, blobs, keys, workspaces")
+    database_url: str = Field("", description="postgresql://… for production; empty: SQLite in state_dir")
+    instance: str = Field("windlass", pattern=r"^[a-z0-9-]{1,40}$", description="name that marks our sandboxes")
+    forge: ForgeSettings = Field(default_factory=ForgeSettings)
+    api: ApiSettings = Field(default_factory=ApiSettings)
+    engine: EngineSettings = Field(default_factory=EngineSettings)
+    sandbox: SandboxSettings = Field(default_factory=SandboxSettings)
+    agents: dict[str, AgentSettings] = Field(default_factory=dict, description="further agents by name")
+    default_agent: str = Field("patch", description="agent of jobs whose policy names none")
+    test_command: str = Field("", description="test command over every policy's; for one-repository use")
+    policy: dict[str, Any] = Field(default_factory=dict, description="defaults for repositories without a policy file")
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="what is logged, as JSON lines")
+
+
+def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from a YAML file (None: no file) and the environment. Raises Refused (bad_config)."""
+    document = _read(path) if path is not None else {}
+    for name, value in _from_environment(os.environ if environment is None else environment):
+        _put(document, name, value)
+    try:
+        return Settings.model_validate(document)
+    except ValidationError as error:
+        raise Refused(
+            _first_problem(error), code="bad_config", hint=f"mend {path or 'the WINDLASS_ variables'}"
+        ) from None
+
+
+def variables() -> dict[str, tuple[str, ...]]:
+    """Every variable and the path of the setting it sets."""
+    return {PREFIX + "_".join(path).upper(): path for path in _leaves(Settings)}
+
+
+def describe() -> list[tuple[str, str, object, str]]:
+    """(key, variable, default, meaning) of every setting, for the documentation."""
+    rows = []
+    for path in _leaves(Settings):
+        field = _field(path)
+        default = field.get_default(call_default_factory=True)  # type: ignore[call-overload]
+        rows.append((".".join(path), PREFIX + "_".join(path).upper(), default, field.description or ""))
+    return rows
+
+
+def secret(value: SecretStr | None, file: Path | None, what: str) -> str | None:
+    """A secret given directly or as a file. Raises Refused when the file cannot be read or is empty."""
+    if value is not None:
+        return value.get_secret_value()
+    if file is None:
+        return None
+    try:
+        text = file.expanduser().read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(f"{what} cannot be read from {file}", code="bad_config", hint=str(error)) from error
+    if not text:
+        raise Refused(f"{what} in {file} is empty", code="bad_config", hint="write the secret into the file")
+    return text
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise Refused(f"{path} cannot be read", code="bad_config", hint=str(error)) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = str(error).replace("\n", " ")[:200]
+        raise Refused(f"{path} is not YAML: {where}", code="bad_config", hint="mend the file") from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise Refused(
+            f"{path} must be a mapping of keys to values", code="bad_config", hint="see docs/configuration.md"
+        )
+    return document
+
+
+def _from_environment(environment: Mapping[str, str]) -> list[tuple[tuple[str, ...], Any]]:
+    known = variables()
+    found = []
+    for name, value in environment.items():
+        if not name.startswith(PREFIX) or name.startswith(_NOT_SETTINGS):
+            continue
+        if name not in known:
+            raise Refused(f"{name} is no setting", code="bad_config", hint="see docs/configuration.md for the names")
+        found.append((known[name], _parse(known[name], value)))
+    return found
+
+
+def _parse(path: tuple[str, ...], value: str) -> Any:
+    """Lists and mappings are written as YAML, everything else as it is."""
+    kind = typing.get_origin(_field(path).annotation)
+    if kind not in {tuple, dict}:
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise Refused(f"{'.'.join(path)} is not YAML", code="bad_config", hint=str(error)[:200]) from error
+
+
+def _put(document: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for key in path[:-1]:
+        section = document.setdefault(key, {})
+        if not isinstance(section, dict):
+            raise Refused(f"{key} must be a mapping", code="bad_config", hint="see docs/configuration.md")
+        document = section
+    document[path[-1]] = value
+
+
+def _leaves(model: type[BaseModel]) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and not isinstance(kind, types.GenericAlias) and issubclass(kind, BaseModel):
+            found += [(name, *rest) for rest in _leaves(kind)]
+        else:
+            found.append((name,))
+    return found
+
+
+def _field(path: tuple[str, ...]) -> Any:
+    model: Any = Settings
+    for key in path[:-1]:
+        model = model.model_fields[key].annotation
+    return model.model_fields[path[-1]]
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join(str(part) for part in problem["loc"]) or "the settings"
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {where}"
+    return f"{where}: {problem['msg']}"

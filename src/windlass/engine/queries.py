@@ -1,0 +1,105 @@
+"""What people may ask: jobs, their history, and whether the history still explains them.
+
+Reads only. Faces render what is returned here as plain data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from windlass.core import workflow
+from windlass.core.errors import NotFound
+from windlass.core.job import Job, State
+from windlass.core.records import plain
+from windlass.ports import Blobs, Store, StoredEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """One event of a job: what it was, what it changed, and whether deciding again gives the same."""
+
+    number: int
+    at_ms: int
+    event: str
+    source: str
+    target: str
+    why: tuple[str, ...]
+    is_replayed: bool | None
+
+
+class Queries:
+    """Questions to the store."""
+
+    def __init__(self, store: Store, blobs: Blobs) -> None:
+        self._store = store
+        self._blobs = blobs
+
+    def job(self, job_id: str) -> Job:
+        """One job, by its id or an unambiguous beginning of it. Raises NotFound."""
+        job = self._store.job(job_id)
+        if job is not None:
+            return job
+        matches = [j for j in self._store.jobs(limit=10_000) if j.id.startswith(job_id)] if len(job_id) >= 4 else []
+        if len(matches) == 1:
+            return matches[0]
+        raise NotFound(f"there is no job {job_id}", hint="`windlass status` lists the jobs")
+
+    def jobs(
+        self, *, states: Sequence[State] | None = None, repository: str | None = None, limit: int = 100
+    ) -> tuple[Job, ...]:
+        """Jobs, newest first."""
+        return self._store.jobs(states=states, repository=repository, limit=limit)
+
+    def details(self, job_id: str) -> dict[str, Any]:
+        """One job with its runs and orders, as plain JSON."""
+        job = self.job(job_id)
+        return {
+            "job": plain(job),
+            "runs": [plain(run) for run in self._store.runs(job.id)],
+            "orders": [
+                {"seq": e.order.seq, "effect": e.order.effect.kind, "status": e.status, "claims": e.claim}
+                for e in self._store.effects(job.id)
+            ],
+        }
+
+    def why(self, job_id: str) -> tuple[Explained, ...]:
+        """Every event of a job with its reasons, each decision taken again and compared."""
+        return tuple(_explain(stored) for stored in self._store.events(self.job(job_id).id))
+
+    def logs(self, job_id: str) -> tuple[tuple[str, str, str], ...]:
+        """(run id, kind, text) of what a job's runs left: the agent's report and its log."""
+        found = []
+        for run in self._store.runs(self.job(job_id).id):
+            for kind, name in (("report", run.report_digest), ("log", run.log_digest)):
+                if name:
+                    found.append((run.id, kind, self._blobs.get(name).decode("utf-8", "replace")))
+        return tuple(found)
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs are in each state."""
+        counts = dict.fromkeys((state.value for state in State), 0)
+        for job in self._store.jobs(limit=1_000_000):
+            counts[job.state.value] += 1
+        return counts
+
+
+def _explain(stored: StoredEvent) -> Explained:
+    return Explained(
+        number=stored.id,
+        at_ms=stored.at_ms,
+        event=stored.event.kind,
+        source=stored.source_state,
+        target=stored.target_state,
+        why=stored.why,
+        is_replayed=_replay(stored),
+    )
+
+
+def _replay(stored: StoredEvent) -> bool | None:
+    """Decide again on what was stored; None for an event that opened the job or concerned none."""
+    if stored.job_before is None or stored.job_after is None:
+        return None
+    again = workflow.decide(stored.job_before, stored.event, stored.job_before.policy, stored.at_ms)
+    return again.job == stored.job_after and again.why == stored.why

@@ -1,0 +1,163 @@
+"""Repair: what no webhook told, what an engine lost, what a crash left behind.
+
+Every duty here only looks and brings events; hearing them twice changes nothing, so every replica may do all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from windlass.core.errors import NotFound, Unavailable, WindlassError
+from windlass.core.events import DeadlinePassed, PullRequestTouched
+from windlass.core.job import State
+from windlass.engine.durable import Place
+from windlass.engine.intake import Intake
+from windlass.engine.loop import PRIORITIES, QUEUES, USUAL_PRIORITY, Door
+from windlass.ports import Clock, Forge, Runner, Store, StoredEffect
+
+log = logging.getLogger("windlass.reconcile")
+
+_WITH_PULL = (State.CHECKING, State.REVIEWING, State.ESCALATED)
+
+
+class Orders(Protocol):
+    """What durable execution can say of an order, and how one is put back."""
+
+    def is_lost(self, job_id: str, seq: int) -> bool:
+        """Whether nobody will carry it out any more."""
+
+    def again(self, job_id: str, seq: int, place: Place) -> None:
+        """Put it back on its queue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repaired:
+    """How much one pass found to do."""
+
+    deadlines: int = 0
+    looks: int = 0
+    issues: int = 0
+    orders: int = 0
+    redelivered: int = 0
+    reaped: tuple[str, ...] = field(default=())
+
+
+class Reconciler:
+    """Holds memory to the world."""
+
+    def __init__(
+        self, store: Store, forge: Forge, runner: Runner, clock: Clock, door: Door, intake: Intake, orders: Orders
+    ) -> None:
+        self._store = store
+        self._forge = forge
+        self._runner = runner
+        self._clock = clock
+        self._door = door
+        self._intake = intake
+        self._orders = orders
+        self._next_look = 0
+        self._redelivered: set[str] = set()
+
+    def deadlines(self, limit: int = 200) -> int:
+        """Bring the deadlines that have passed."""
+        due = self._store.due_jobs(self._clock.now_ms(), limit)
+        for job_id, deadline_at_ms in due:
+            event = DeadlinePassed(deadline_at_ms=deadline_at_ms)
+            self._door.handle(event, job_id=job_id, dedup=f"deadline:{job_id}:{deadline_at_ms}")
+        return len(due)
+
+    def look_again(self, batch: int, period_s: float) -> int:
+        """Have some open pull requests looked at again, in turn, so that a lost webhook costs one period at most."""
+        jobs = sorted(self._store.jobs(states=_WITH_PULL, limit=100_000), key=lambda job: job.id)
+        jobs = [job for job in jobs if job.pull_number is not None]
+        if not jobs:
+            return 0
+        start = self._next_look % len(jobs)
+        chosen = (jobs[start:] + jobs[:start])[:batch]
+        self._next_look = start + len(chosen)
+        slot = int(self._clock.now_ms() / 1000 / max(period_s, 0.1))
+        for job in chosen:
+            event = PullRequestTouched(what="reconcile")
+            self._door.handle(event, job_id=job.id, dedup=f"look:{job.id}:{slot}")
+        return len(chosen)
+
+    async def issues(self) -> int:
+        """Look at every labelled issue that has no job, in every repository we may work on."""
+        found = 0
+        for repository in await self._repositories():
+            try:
+                found += await self._issues_of(repository)
+            except NotFound:
+                continue
+            except Unavailable:
+                raise
+            except WindlassError as error:
+                log.warning("a repository cannot be looked at", extra={"repository": repository, "error": str(error)})
+        return found
+
+    async def _repositories(self) -> tuple[str, ...]:
+        known = await asyncio.to_thread(self._store.repositories)
+        return tuple(dict.fromkeys((*await self._forge.repositories(), *known)))
+
+    async def _issues_of(self, repository: str) -> int:
+        policy = await self._intake.policy(repository)
+        slot = self._clock.now_ms()
+        found = 0
+        for number in await self._forge.labelled_issues(repository, policy.label):
+            job = await asyncio.to_thread(self._store.latest_job, repository, number)
+            if job is None or job.is_terminal or job.state is State.ESCALATED:
+                await self._intake.look_at_issue(repository, number, key=f"reconcile:{repository}:{number}:{slot}")
+                found += 1
+        return found
+
+    def withdrawn(self) -> tuple[tuple[str, int], ...]:
+        """Issues of jobs without a pull request, whose label may have gone without a word."""
+        states = (State.QUEUED, State.RUNNING, State.PUBLISHING)
+        return tuple((job.repository, job.issue.number) for job in self._store.jobs(states=states, limit=1000))
+
+    async def look_at_withdrawn(self) -> int:
+        """Re-read the issues behind running jobs."""
+        found = await asyncio.to_thread(self.withdrawn)
+        slot = self._clock.now_ms()
+        for repository, number in found:
+            key = f"reconcile:{repository}:{number}:{slot}"
+            await self._intake.look_at_issue(repository, number, key=key)
+        return len(found)
+
+    def orders(self, older_than_s: float, limit: int = 200) -> int:
+        """Put back orders that durable execution has lost."""
+        before_ms = self._clock.now_ms() - int(older_than_s * 1000)
+        lost = 0
+        for stored in self._store.open_effects(before_ms, limit):
+            delayed_until_ms = stored.ordered_at_ms + int(stored.order.delay_s * 1000)
+            if delayed_until_ms < before_ms and self._orders.is_lost(stored.job_id, stored.order.seq):
+                self._put_back(stored)
+                lost += 1
+        return lost
+
+    def _put_back(self, stored: StoredEffect) -> None:
+        job = self._store.job(stored.job_id)
+        kind = stored.order.effect.kind
+        place = Place(
+            queue=QUEUES.get(kind, "light"),
+            partition=job.repository.lower() if job else "",
+            priority=PRIORITIES.get(kind, USUAL_PRIORITY),
+        )
+        log.warning("a lost order is put back", extra={"job": stored.job_id, "seq": stored.order.seq, "effect": kind})
+        self._orders.again(stored.job_id, stored.order.seq, place)
+
+    async def deliveries(self, since_s: float) -> int:
+        """Ask the forge to deliver again what it could not deliver."""
+        since_ms = self._clock.now_ms() - int(since_s * 1000)
+        missed = [d for d in await self._forge.failed_deliveries(since_ms) if d not in self._redelivered]
+        for delivery_id in missed:
+            await self._forge.redeliver(delivery_id)
+            self._redelivered.add(delivery_id)
+        return len(missed)
+
+    async def reap(self) -> tuple[str, ...]:
+        """Kill sandboxes of ours that no job waits for."""
+        return await self._runner.reap(await asyncio.to_thread(self._store.active_run_ids))

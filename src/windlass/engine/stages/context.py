@@ -1,0 +1,88 @@
+"""What a stage may use, and the claim under which it writes to the outside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from windlass.core.errors import Refused
+from windlass.core.job import Job
+from windlass.core.redaction import mask
+from windlass.ports import Agent, Blobs, Clock, Forge, Notifier, Repositories, Runner, SandboxLimits, Store
+
+
+class Overtaken(Exception):  # noqa: N818 a signal between stages, not an error
+    """This claim is not the current one any more: whoever holds the newer one answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageSettings:
+    """What an operator chose for the stages. `reads` are extra paths that agents and tests may read."""
+
+    workspaces: Path
+    default_agent: str = "patch"
+    test_command: str = ""
+    reads: tuple[Path, ...] = ()
+    public_url: str = ""
+    sandbox_limits: SandboxLimits = field(default_factory=SandboxLimits)
+    author: tuple[str, str] = ("Windlass", "windlass@localhost")
+    secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """Every role that the stages use."""
+
+    store: Store
+    forge: Forge
+    repositories: Repositories
+    runner: Runner
+    agents: Mapping[str, Agent]
+    blobs: Blobs
+    notifier: Notifier
+    clock: Clock
+    settings: StageSettings
+    waiting: set[str] = field(default_factory=set)
+
+    async def keep(self, data: bytes) -> str:
+        """Keep a blob, without the secrets that we know; its digest."""
+        return await asyncio.to_thread(self.blobs.put, data)
+
+    def redact(self, text: str) -> str:
+        """Text without any secret value that we know."""
+        return mask(text, self.settings.secrets)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to carry out one effect: valid until somebody claims it anew or the order is void."""
+
+    outside: Outside
+    job: Job
+    seq: int
+    number: int
+
+    @property
+    def key(self) -> str:
+        """`<job>:<seq>`."""
+        return f"{self.job.id}:{self.seq}"
+
+    async def is_current(self) -> bool:
+        """Whether this claim may still write."""
+        return await asyncio.to_thread(self.outside.store.is_current, self.job.id, self.seq, self.number)
+
+    async def job_now(self) -> Job | None:
+        """The job as it is now."""
+        return await asyncio.to_thread(self.outside.store.job, self.job.id)
+
+    async def check(self) -> None:
+        """Call before every write to the outside. Raises Overtaken."""
+        if not await self.is_current():
+            raise Overtaken(self.key)
+
+
+def unusable(message: str, hint: str = "") -> Refused:
+    """The repository cannot be worked on as it is."""
+    return Refused(message, hint=hint, code="repository_unusable")

@@ -1,0 +1,254 @@
+"""StartRun and StopRun: an agent at work in its sandbox, adopted when Windlass itself was restarted.
+
+The run is known by its id, on disk and to the runner, so carrying this effect out again finds what runs or ran
+instead of paying the agent twice. The change is kept, content-addressed, before the answer is given; the sandbox and
+its files go only after that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from windlass.core import prompt
+from windlass.core.effects import StartRun, StopRun
+from windlass.core.errors import Refused, WindlassError
+from windlass.core.events import EffectDone, RunFinished, RunStarted
+from windlass.core.job import Outcome
+from windlass.core.records import digest
+from windlass.engine.stages.context import Claim, Outside, unusable
+from windlass.ports import Agent, AgentReport, AgentTask, Collected, Deadlines, RunRecord, RunResult
+
+_LONGEST_LOG = 4 << 20
+_LONGEST_REPORT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Setting:
+    """One run's agent, task and prompt."""
+
+    agent: Agent
+    task: AgentTask
+    prompt_digest: str
+
+
+async def start_run(claim: Claim, effect: StartRun, *, announce: Callable[[RunStarted], object]) -> RunFinished:
+    """Run the agent to its end. `announce` is told as soon as it works.
+
+    Raises Refused (agent_unusable, repository_unusable), Unavailable.
+    """
+    outside = claim.outside
+    agent = _agent(outside, effect)
+    setting = await _prepare(claim, effect, agent)
+    await _save(claim, effect, setting, "running")
+    await asyncio.to_thread(announce, RunStarted(seq=claim.seq, run_id=effect.run_id))
+    outside.waiting.add(claim.key)
+    try:
+        result = await outside.runner.wait(effect.run_id)
+    finally:
+        outside.waiting.discard(claim.key)
+    return await _conclude(claim, effect, setting, result)
+
+
+async def stop_run(claim: Claim, effect: StopRun) -> EffectDone:
+    """Kill the run."""
+    await claim.outside.runner.stop(effect.run_id)
+    return EffectDone(seq=claim.seq, effect=effect.kind)
+
+
+async def discard_run(outside: Outside, run_id: str) -> None:
+    """Remove the sandbox and the workspace; called after the answer is on record."""
+    await outside.runner.discard(run_id)
+    await asyncio.to_thread(shutil.rmtree, outside.settings.workspaces / run_id, ignore_errors=True)
+
+
+def _agent(outside: Outside, effect: StartRun) -> Agent:
+    name = effect.agent or outside.settings.default_agent
+    agent = outside.agents.get(name)
+    if agent is None:
+        known = ", ".join(sorted(outside.agents))
+        raise Refused(f"there is no agent {name!r}", code="agent_unusable", hint=f"known agents: {known}")
+    return agent
+
+
+async def _prepare(claim: Claim, effect: StartRun, agent: Agent) -> _Setting:
+    """The workspace with the start tree, and the agent started in it; all of it only once per run id."""
+    outside = claim.outside
+    home = outside.settings.workspaces / effect.run_id
+    workspace = home / "workspace"
+    limits = claim.job.policy.limits
+    text = await _prompt(claim, effect)
+    task = AgentTask(
+        run_id=effect.run_id,
+        workspace=workspace,
+        prompt=text,
+        issue=effect.issue,
+        deadlines=Deadlines(start_s=limits.run_start_s, idle_s=limits.run_idle_s, total_s=limits.run_total_s),
+        reads=outside.settings.reads,
+    )
+    if not outside.runner.is_known(effect.run_id):
+        await _materialise(claim, effect, home, workspace)
+        await claim.check()
+        await outside.runner.start(await asyncio.to_thread(agent.spec, task))
+    prompt_digest = await outside.keep(text.encode())
+    return _Setting(agent=agent, task=task, prompt_digest=prompt_digest)
+
+
+async def _materialise(claim: Claim, effect: StartRun, home: Path, workspace: Path) -> None:
+    if workspace.exists():
+        await asyncio.to_thread(shutil.rmtree, home)
+    fresh = home / "fresh"
+    await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
+    await asyncio.to_thread(fresh.mkdir, parents=True)
+    await _fetch_start(claim, effect)
+    await claim.outside.repositories.materialise(claim.job.repository, effect.start_sha, fresh)
+    await asyncio.to_thread(fresh.rename, workspace)
+
+
+async def _fetch_start(claim: Claim, effect: StartRun) -> None:
+    """A replica that did not make the branch may not have the start commit yet."""
+    outside, repo = claim.outside, claim.job.repository
+    try:
+        if await outside.repositories.is_ancestor(repo, effect.start_sha, effect.start_sha):
+            return
+    except WindlassError:
+        pass  # not in this mirror: fetch it
+    credential = await outside.forge.credential(repo, write=False)
+    await outside.repositories.fetch(repo, credential, [claim.job.base_ref, claim.job.branch])
+
+
+async def _prompt(claim: Claim, effect: StartRun) -> str:
+    outside, repo = claim.outside, claim.job.repository
+    await _fetch_start(claim, effect)
+    try:
+        files = await outside.repositories.list_files(repo, effect.start_sha)
+    except WindlassError as error:
+        raise unusable(f"the start commit {effect.start_sha[:12]} cannot be read: {error.message}") from error
+    logs = [await _check_log(outside, repo, check) for check in effect.failed_checks]
+    if effect.feedback_digest:
+        logs.append(("test output", await _blob_text(outside, effect.feedback_digest)))
+    request = prompt.Request(
+        issue=effect.issue,
+        task_type=effect.task_type,
+        purpose=effect.purpose,
+        feedback=effect.feedback,
+        logs=tuple(logs),
+        files=files,
+        test_command=claim.job.policy.test_command or outside.settings.test_command,
+    )
+    return outside.redact(prompt.render(request))
+
+
+async def _check_log(outside: Outside, repo: str, check):  # type: ignore[no-untyped-def]
+    try:
+        return check.name, await outside.forge.check_log(repo, check)
+    except Refused as error:
+        return check.name, f"(the log could not be read: {error.message})"
+
+
+async def _blob_text(outside: Outside, name: str) -> str:
+    data = await asyncio.to_thread(outside.blobs.get, name)
+    return data[-32_000:].decode("utf-8", "replace")
+
+
+async def _conclude(claim: Claim, effect: StartRun, setting: _Setting, result: RunResult) -> RunFinished:
+    outside = claim.outside
+    report = await asyncio.to_thread(setting.agent.conclude, setting.task, result)
+    log_digest = await outside.keep(outside.redact(_read_tail(result.output)).encode())
+    report_digest = await outside.keep(outside.redact(report.report[-_LONGEST_REPORT:]).encode())
+    collected = await _collect(claim, effect, setting, report)
+    patch = collected.patch
+    outcome = report.outcome
+    if patch is not None:
+        await outside.keep(collected.diff)
+    elif outcome is Outcome.COMPLETED and not collected.refusals:
+        outcome = Outcome.NO_CHANGE
+    await _save(
+        claim,
+        effect,
+        setting,
+        "finished",
+        report=report,
+        result=result,
+        patch=patch.digest if patch else "",
+        digests=(report_digest, log_digest),
+        outcome=outcome,
+    )
+    return RunFinished(
+        seq=claim.seq,
+        run_id=effect.run_id,
+        outcome=outcome,
+        patch=patch,
+        report_digest=report_digest,
+        report_title=outside.redact(report.title),
+        log_digest=log_digest,
+        detail=outside.redact(report.detail)[:500],
+        refusals=collected.refusals[:50],
+        duration_s=result.duration_s,
+        model=report.model,
+    )
+
+
+async def _collect(claim: Claim, effect: StartRun, setting: _Setting, report: AgentReport) -> Collected:
+    """The change, whatever the outcome: finished work is kept even when it may not be published."""
+    if report.outcome is Outcome.INFRA_ERROR or not setting.task.workspace.exists():
+        return Collected(patch=None, diff=b"")
+    collected = await claim.outside.repositories.collect(
+        claim.job.repository,
+        effect.start_sha,
+        setting.task.workspace,
+        policy=claim.job.policy,
+        noise=setting.agent.noise,
+    )
+    if collected.patch is not None and digest(collected.diff) != collected.patch.digest:
+        raise Refused("the collected change does not have its digest", code="internal")
+    return collected
+
+
+def _read_tail(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            size = stream.seek(0, 2)
+            stream.seek(max(size - _LONGEST_LOG, 0))
+            return stream.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+async def _save(
+    claim: Claim,
+    effect: StartRun,
+    setting: _Setting,
+    status: str,
+    *,
+    report: AgentReport | None = None,
+    result: RunResult | None = None,
+    patch: str = "",
+    digests: tuple[str, str] = ("", ""),
+    outcome: Outcome | None = None,
+) -> None:
+    now_ms = claim.outside.clock.now_ms()
+    spent_ms = int(result.duration_s * 1000) if result else 0
+    run = RunRecord(
+        id=effect.run_id,
+        job_id=claim.job.id,
+        role=effect.role,
+        attempt=effect.attempt,
+        agent=setting.agent.name,
+        status=status,
+        outcome=outcome.value if outcome else "",
+        started_at_ms=now_ms - spent_ms,
+        finished_at_ms=now_ms if result else None,
+        patch_digest=patch,
+        report_digest=digests[0],
+        log_digest=digests[1],
+        prompt_digest=setting.prompt_digest,
+        model=report.model if report else "",
+        cpu_s=result.cpu_s if result else 0.0,
+        peak_memory_bytes=result.peak_memory_bytes if result else 0,
+        detail=claim.outside.redact(report.detail)[:500] if report else "",
+    )
+    await asyncio.to_thread(claim.outside.store.save_run, run)

@@ -1,0 +1,178 @@
+"""VerifyPatch: the repository's own tests, run by Windlass, on the base and on the change, each in a clean sandbox.
+
+The base is run with the change's test files put on it, so that "red on base, green on head" is proven for the new
+tests and not merely claimed. Neither run has a network or a credential.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+from windlass.core import testing_commands, verification
+from windlass.core.effects import VerifyPatch
+from windlass.core.events import PatchVerified
+from windlass.core.job import TestRun, Verification
+from windlass.engine.stages.context import Claim
+from windlass.ports import Deadlines, RunResult, RunSpec
+
+_LONGEST_FILE = 1 << 20
+_TEST_CONFIGURATION = frozenset(
+    {
+        "pytest.ini",
+        "pyproject.toml",
+        "tox.ini",
+        "setup.cfg",
+        ".coveragerc",
+        "noxfile.py",
+        "package.json",
+        "jest.config.js",
+        "jest.config.ts",
+        "jest.config.json",
+        "vitest.config.ts",
+        "vitest.config.js",
+        ".mocharc.json",
+        ".mocharc.yml",
+        "karma.conf.js",
+        "Makefile",
+        "Cargo.toml",
+    }
+)
+_LONGEST_LOG = 2 << 20
+
+
+async def verify_patch(claim: Claim, effect: VerifyPatch) -> PatchVerified:
+    """Test base and head side by side. Raises Unavailable, Broken."""
+    repo, repositories = claim.job.repository, claim.outside.repositories
+    diff = await asyncio.to_thread(claim.outside.blobs.get, effect.patch.digest)
+    head_tree = await repositories.restore(repo, effect.patch, diff)
+    files = await repositories.list_files(repo, head_tree)
+    weakened = verification.weakened_tests(await _changes(claim, effect, head_tree))
+    command = await _command(claim, effect.base_sha, files)
+    if not command:
+        absent = TestRun(status="absent", summary="no test command")
+        return _answer(
+            claim, Verification(command="", base=absent, head=absent, red_to_green=False, weakened_tests=weakened)
+        )
+    tests = [path for path in effect.patch.files if verification.is_test_path(path)]
+    base_tree = await repositories.graft(repo, effect.base_sha, head_tree, tests)
+    base, head = await asyncio.gather(
+        _run(claim, command, base_tree, "base"),
+        _run(claim, command, head_tree, "head"),
+    )
+    return _answer(claim, verification.conclude(command, base, head, weakened))
+
+
+def _answer(claim: Claim, found: Verification) -> PatchVerified:
+    return PatchVerified(seq=claim.seq, verification=found)
+
+
+async def _command(claim: Claim, base_sha: str, files: tuple[str, ...]) -> str:
+    """The operator's command, the policy's, or the one that the base's own files show; never the change's."""
+    given = claim.outside.settings.test_command or claim.job.policy.test_command
+    if given:
+        return given
+    return await _detect(claim, base_sha, await repositories_files(claim, base_sha)) or await _detect(
+        claim, base_sha, files
+    )
+
+
+async def repositories_files(claim: Claim, treeish: str) -> tuple[str, ...]:
+    """All paths at a commit."""
+    return await claim.outside.repositories.list_files(claim.job.repository, treeish)
+
+
+async def _detect(claim: Claim, base_sha: str, files: tuple[str, ...]) -> str:
+    """Detection is pure and asks for files as it goes; it runs in a thread and reads through the loop."""
+    loop = asyncio.get_running_loop()
+    repositories, repo = claim.outside.repositories, claim.job.repository
+
+    def read(path: str) -> bytes | None:
+        return asyncio.run_coroutine_threadsafe(repositories.read_file(repo, base_sha, path), loop).result()
+
+    return await asyncio.to_thread(testing_commands.detect, files, read)
+
+
+async def _changes(claim: Claim, effect: VerifyPatch, head_tree: str) -> tuple[verification.FileChange, ...]:
+    changes = []
+    for path in effect.patch.files[:1000]:
+        if _may_weaken(path):
+            before = await _text(claim, effect.base_sha, path)
+            after = await _text(claim, head_tree, path)
+            changes.append(verification.FileChange(path=path, before=before, after=after))
+    return tuple(changes)
+
+
+def _may_weaken(path: str) -> bool:
+    return verification.is_test_path(path) or path.rsplit("/", 1)[-1] in _TEST_CONFIGURATION
+
+
+async def _text(claim: Claim, treeish: str, path: str) -> str | None:
+    data = await claim.outside.repositories.read_file(claim.job.repository, treeish, path)
+    return None if data is None else data[:_LONGEST_FILE].decode("utf-8", "replace")
+
+
+async def _run(claim: Claim, command: str, tree: str, which: str) -> TestRun:
+    outside = claim.outside
+    run_id = f"{claim.job.id}-t{claim.seq}-{which}"
+    home = outside.settings.workspaces / run_id
+    timeout_s = float(claim.job.policy.limits.test_timeout_s)
+    if not outside.runner.is_known(run_id):
+        await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
+        workspace = home / "workspace"
+        await asyncio.to_thread(workspace.mkdir, parents=True)
+        await outside.repositories.materialise(claim.job.repository, tree, workspace)
+        await outside.runner.start(
+            RunSpec(
+                id=run_id,
+                argv=("sh", "-c", command),
+                workdir=workspace,
+                deadlines=Deadlines(start_s=timeout_s, idle_s=timeout_s, total_s=timeout_s),
+                reads=outside.settings.reads,
+                limits=outside.settings.sandbox_limits,
+            )
+        )
+    result = await outside.runner.wait(run_id)
+    found = await _judge(claim, result)
+    await outside.runner.discard(run_id)
+    await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
+    return found
+
+
+async def _judge(claim: Claim, result: RunResult) -> TestRun:
+    log = claim.outside.redact(await asyncio.to_thread(_tail, result.output))
+    log_digest = await claim.outside.keep(log.encode())
+    passed, failed, summary = verification.parse_tests(log)
+    return TestRun(
+        status=_status(result),
+        exit_code=result.exit_code,
+        duration_s=result.duration_s,
+        failed_tests=tuple(failed)[:200],
+        passed_tests=tuple(passed)[:200],
+        log_digest=log_digest,
+        summary=(summary or _last_line(log))[:200],
+    )
+
+
+def _status(result: RunResult) -> str:
+    if result.ended == "timed_out":
+        return "timed_out"
+    if result.ended != "exited" or result.exit_code in {126, 127}:
+        return "errored"
+    return "passed" if result.exit_code == 0 else "failed"
+
+
+def _tail(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            size = stream.seek(0, 2)
+            stream.seek(max(size - _LONGEST_LOG, 0))
+            return stream.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _last_line(log: str) -> str:
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
