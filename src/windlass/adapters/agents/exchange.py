@@ -1,0 +1,94 @@
+"""The exchange of files with an agent: instructions in, report out (the contract of windsurfinabox).
+
+The workspace belongs to the agent once it has run, so everything in it is hostile: reports are read without following
+links, never from a pipe or device, and only up to a limit. The marker never stands in the instructions, or an agent
+that repeats them would look finished; and only the last line counts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+INSTRUCTIONS = "windsurf-instructions.txt"
+REPORT = "windsurf-output.txt"
+MARKER = "WORK-COMPLETED"
+NOISE = (INSTRUCTIONS, REPORT, ".windsurf/workflows/entry-workflow.md")
+MAX_REPORT_BYTES = 256 << 10
+TAIL_BYTES = 16 << 10
+MAX_TITLE_CHARS = 200
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_STAMP = re.compile(r"^\[?\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?\]?\s*(?:[-:]\s+)?")
+
+
+def put_task(workspace: Path, prompt: str) -> str:
+    """Write the instructions and remove a stale report; the text as the agent gets it."""
+    text = prompt.replace(MARKER, "WORK COMPLETED")
+    for name in (INSTRUCTIONS, REPORT):
+        with suppress(FileNotFoundError):
+            (workspace / name).unlink()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(workspace / INSTRUCTIONS, flags, 0o644), "w", encoding="utf-8", errors="replace") as file:
+        file.write(text)
+    return text
+
+
+def take_report(workspace: Path) -> str | None:
+    """The agent's report, cleaned, at most `MAX_REPORT_BYTES` from its end; None when there is none to read."""
+    data = _read_plain(workspace / REPORT)
+    return None if data is None else clean(data)
+
+
+def _read_plain(path: Path) -> bytes | None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(fd, "rb") as file:
+        seen = os.fstat(fd)
+        if not stat.S_ISREG(seen.st_mode):
+            return None
+        file.seek(max(0, seen.st_size - MAX_REPORT_BYTES))
+        return file.read(MAX_REPORT_BYTES)
+
+
+def tail(path: Path, size_bytes: int = TAIL_BYTES) -> str:
+    """The end of what was printed, cleaned; '' when nothing was."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - size_bytes))
+            return clean(file.read(size_bytes))
+    except OSError:
+        return ""
+
+
+def clean(data: bytes) -> str:
+    """Text without terminal sequences and control characters, with plain line ends."""
+    text = data.decode("utf-8", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+    return _CONTROL.sub("", _ANSI.sub("", text)).strip("\n")
+
+
+def is_finished(report: str) -> bool:
+    """Whether the last line that is not blank says so, and nothing else (a time stamp before it is usual)."""
+    lines = [line.strip() for line in report.splitlines() if line.strip()]
+    return bool(lines) and _STAMP.sub("", lines[-1]).strip("*_`- ") == MARKER
+
+
+def without_marker(report: str) -> str:
+    """The report for people: the closing line is for the machine."""
+    lines = report.rstrip().splitlines()
+    return "\n".join(lines[:-1] if lines and lines[-1].rstrip("*_` ").endswith(MARKER) else lines).rstrip()
+
+
+def title_of(report: str) -> str:
+    """What the agent calls its work: a `Title:` line, else the first Markdown heading, else ''."""
+    for pattern in (r"^\s*(?:\*\*)?Title:?(?:\*\*)?:?\s+(\S.*)$", r"^#{1,3}\s+(\S.*?)\s*#*$"):
+        for line in report.splitlines()[:100]:
+            match = re.match(pattern, _STAMP.sub("", line), re.I)
+            if match:
+                return match[1].strip().strip("*`")[:MAX_TITLE_CHARS]
+    return ""
