@@ -60,8 +60,9 @@ class StartIgnores:
         """Which of these untracked entries the start tree ignores."""
         if not candidates:
             return set()
-        # A slash at the end says that it is a directory: in our own tree there is none to look at.
-        asked = {seen.path + "/" if seen.kind == "directory" else seen.path: seen.path for seen in candidates}
+        # "./" keeps a name from being read as pathspec magic (check-ignore knows no literal ones); a slash at the
+        # end says that it is a directory, because in our own tree there is none to look at.
+        asked = {f"./{seen.path}{'/' if seen.is_directory else ''}": seen.path for seen in candidates}
         stdin = b"".join(os.fsencode(path) + b"\0" for path in asked)
         args = ("check-ignore", "--no-index", "-z", "--stdin")
         call = Call(
@@ -71,6 +72,7 @@ class StartIgnores:
             cwd=self._tree,
             index=self._index,
             stdin=stdin,
+            env={"GIT_LITERAL_PATHSPECS": "0"},
             codes=frozenset({0, 1}),
         )
         out = (await self._git.run(call)).out

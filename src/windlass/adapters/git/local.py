@@ -1,8 +1,8 @@
 """A user's own repository on this machine: copied in bare, and given one branch back.
 
-Rule: the source is only read; its configuration, hooks and work tree decide nothing, and nothing of the caller's `GIT_*`
-environment is used. Giving back adds objects and moves one `ai-<n>` branch forward, never another ref, HEAD, the
-index or a file of the work tree. Refuses sources that are not complete histories, and branches that are not ours.
+Rule: the source is only read; its configuration, hooks and work tree decide nothing, and nothing of the caller's
+`GIT_*` environment is used. Giving back adds objects and moves one `ai-<n>` branch forward, never another ref, HEAD,
+the index or a file of the work tree. Refuses histories that are not complete, and branches that are not ours.
 """
 
 from __future__ import annotations

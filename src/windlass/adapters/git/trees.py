@@ -81,7 +81,7 @@ async def blobs(git: Git, mirror: Path, shas: Sequence[str]) -> dict[str, bytes]
 
 async def read_file(git: Git, mirror: Path, sha: str, path: str) -> bytes | None:
     """A regular file, or None (absent, directory, link, submodule). Raises Refused (file_too_large)."""
-    if not path or "\0" in path or path.startswith("/") or path.endswith("/"):
+    if "\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
         return None
     tree = await require(git, mirror, sha)
     args = ("ls-tree", "-z", "-l", "--full-tree", tree, "--", path)
