@@ -127,8 +127,8 @@ def sums_text(members: Mapping[str, bytes]) -> str:
 
 def guide(job: str, origin: str, key_fingerprint: str) -> str:
     """The page in the bundle that tells an auditor what to type."""
-    shown = re.sub(r"[^A-Za-z0-9._:/#-]", "?", f"{job} in the log {origin}")
-    return _GUIDE.format(what=shown, fingerprint=key_fingerprint)
+    shown = (re.sub(r"[^A-Za-z0-9._:/#-]", "?", text) for text in (job, origin))
+    return _GUIDE.format(what=" in the log ".join(shown), fingerprint=key_fingerprint)
 
 
 _GUIDE = """\
