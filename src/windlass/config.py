@@ -8,7 +8,6 @@ cannot pass for a setting. Secrets may be given as `…_file` and never appear i
 from __future__ import annotations
 
 import os
-import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -125,7 +124,7 @@ def describe() -> list[tuple[str, str, object, str]]:
     rows = []
     for path in _leaves(Settings):
         field = _field(path)
-        default = field.get_default(call_default_factory=True)  # type: ignore[call-overload]
+        default = field.get_default(call_default_factory=True)
         rows.append((".".join(path), PREFIX + "_".join(path).upper(), default, field.description or ""))
     return rows
 
@@ -198,7 +197,7 @@ def _leaves(model: type[BaseModel]) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for name, field in model.model_fields.items():
         kind = field.annotation
-        if isinstance(kind, type) and not isinstance(kind, types.GenericAlias) and issubclass(kind, BaseModel):
+        if typing.get_origin(kind) is None and isinstance(kind, type) and issubclass(kind, BaseModel):
             found += [(name, *rest) for rest in _leaves(kind)]
         else:
             found.append((name,))
