@@ -6,6 +6,7 @@ payload), and every name that could step out of its place in a path.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import httpx
 from windlass.adapters.github.payload import is_repository
 from windlass.core.errors import Forbidden, Refused
 
-GITHUB_API = "https://api.github.com"
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9a-f:.]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,9 @@ class Address:
         try:
             asked = httpx.URL(url)
         except httpx.InvalidURL as exc:
-            raise Forbidden("The forge named a URL that is none", code="foreign_host") from exc
+            raise Forbidden(
+                "The forge named a URL that is none", hint="check the forge's API URL", code="foreign_host"
+            ) from exc
         own = httpx.URL(self.api_url + "/")
         is_below = _origin(asked) == _origin(own) and asked.path.startswith(own.path)
         if not is_below or asked.userinfo:
@@ -64,7 +67,13 @@ def parse_address(api_url: str) -> Address:
         url = httpx.URL(api_url.rstrip("/"))
     except httpx.InvalidURL as exc:
         raise _bad_url(api_url) from exc
-    if url.scheme not in {"http", "https"} or not url.host or url.userinfo or url.query or url.fragment:
+    if (
+        url.scheme not in {"http", "https"}
+        or url.userinfo
+        or url.query
+        or url.fragment
+        or not _HOST.fullmatch(url.host)
+    ):
         raise _bad_url(api_url)
     text = str(url).rstrip("/")
     if url.host == "api.github.com" or (url.host.startswith("api.") and url.host.endswith(".ghe.com")):

@@ -26,6 +26,7 @@ from windlass.core.errors import Conflict, Failed, Forbidden, NotFound, Refused,
 
 MAX_WORDS_CHARS = 400
 SECONDARY_PAUSE_S = 60.0
+SHORTEST_SECRET_CHARS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,8 @@ def problem(answer: Answer, *, call: str, now_ms: int, secret: str = "") -> Wind
     if status in {403, 429}:
         return _limited(answer, message, words, now_ms) or _forbidden(message)
     if status >= 500 or status == 408:
-        return Unavailable(message, code="server_error", retry_after_s=retry_after_s(answer.headers))
+        hint = "nothing to do but wait; what was asked may have been done"
+        return Unavailable(message, hint=hint, code="server_error", retry_after_s=retry_after_s(answer.headers))
     return _refusal(status, message, words)
 
 
@@ -129,7 +131,7 @@ def _words(body: bytes, secret: str) -> str:
         return ""
     parts = [text(data, "message"), *_errors(dig(data, "errors"))]
     line = " ".join("; ".join(part for part in parts if part).split())
-    if secret:
+    if len(secret) >= SHORTEST_SECRET_CHARS:
         line = line.replace(secret, "[credential]")
     return line if len(line) <= MAX_WORDS_CHARS else line[: MAX_WORDS_CHARS - 1] + "…"
 

@@ -186,14 +186,22 @@ class Wire(GitHubAPI):
         """A signed URL of a blob store: no credential, no further redirect, never from https to http."""
         is_secure = httpx.URL(self.base_url).scheme == "https"
         if not url.startswith(("https://",) if is_secure else ("https://", "http://")):
-            raise Forbidden("The forge keeps the log at an address that is not safe to read", code="foreign_host")
+            raise Forbidden(
+                "The forge keeps the log at an address that is not safe to read",
+                hint="have the forge serve its logs over https",
+                code="foreign_host",
+            )
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
                 self._client.stream("GET", url, headers={"user-agent": self.requester}) as response,
             ):
                 if response.status_code != 200:
-                    raise Unavailable(f"The log store answered {response.status_code}", code="server_error")
+                    raise Unavailable(
+                        f"The log store answered {response.status_code}",
+                        hint="nothing to do; the log may be had later",
+                        code="server_error",
+                    )
                 return await _end_of(response, limit_bytes)
         except (TimeoutError, httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as exc:
             raise _lost("GET of a log", exc) from exc
