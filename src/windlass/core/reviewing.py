@@ -29,7 +29,6 @@ _CURABLE = frozenset(
         Reason.CI_ACTION_REQUIRED,
         Reason.CI_RED_ON_BASE,
         Reason.MERGE_CONFLICT,
-        Reason.REVIEW_TIMED_OUT,
         Reason.CHANGES_REQUESTED,
         Reason.HEAD_MOVED,
     }
@@ -202,8 +201,10 @@ def _closed(plan: Plan, pull: PullSnapshot) -> None:
 def _judge_open(plan: Plan, pull: PullSnapshot) -> None:
     if pull.head_sha != plan.job.head_sha:
         _head_moved(plan, pull)
-    _judge_reviews(plan, pull)
+    is_unhappy = _judge_reviews(plan, pull)
     if plan.job.work is not None or plan.job.state not in _WATCHED:
+        return
+    if is_unhappy and plan.job.reason is Reason.CHANGES_REQUESTED:
         return
     if pull.is_mergeable is False:
         if plan.job.reason is not Reason.MERGE_CONFLICT:
@@ -227,7 +228,8 @@ def _head_moved(plan: Plan, pull: PullSnapshot) -> None:
     plan.enter(State.CHECKING, deadline_s=plan.job.policy.limits.checks_start_s)
 
 
-def _judge_reviews(plan: Plan, pull: PullSnapshot) -> None:
+def _judge_reviews(plan: Plan, pull: PullSnapshot) -> bool:
+    """Take in what reviewers say; whether somebody's request for changes of this head stands."""
     job = plan.job
     reading = approval.read(pull, policy=job.policy, requested_by=job.requested_by)
     for why in reading.not_counted:
@@ -240,6 +242,7 @@ def _judge_reviews(plan: Plan, pull: PullSnapshot) -> None:
     fresh = tuple(r for r in reading.changes_requested if r.id not in job.reviews_seen)
     if fresh:
         _changes_requested(plan, pull, fresh)
+    return bool(reading.changes_requested)
 
 
 def _changes_requested(plan: Plan, pull: PullSnapshot, fresh: tuple[Review, ...]) -> None:
