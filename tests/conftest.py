@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import parts
 
-pytest_plugins = ["tests.support.postgres", "tests.support.databases"]
+pytest_plugins = ["tests.support.postgres", "tests.support.databases", "tests.support.stores"]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

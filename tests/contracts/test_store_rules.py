@@ -1,0 +1,123 @@
+"""What the tables themselves refuse, on SQLite and on PostgreSQL: every CHECK, reference and immutable row."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from tests.contracts.test_store import delivery, order, put
+from tests.support.storage_rows import filled_database, sample_values
+from tests.support.storage_samples import sample_job
+from tests.support.stores import Opened
+
+from windlass.adapters.storage.faults import translated
+from windlass.adapters.storage.guards import IMMUTABLE
+from windlass.adapters.storage.models import metadata
+from windlass.core.errors import Conflict, Refused
+
+CHECKS = [
+    (table.name, str(rule.name), str(rule.sqltext))
+    for table in metadata.sorted_tables
+    for rule in sorted(table.constraints, key=lambda r: str(r.name))
+    if isinstance(rule, sa.CheckConstraint)
+]
+
+
+def breaking(table: str, rule: str) -> dict[str, Any]:
+    """Values that break this rule and, as far as it can be, no other."""
+    if found := re.fullmatch(r'length\("(\w+)"\) > 0', rule):
+        column = metadata.tables[table].c[found[1]]
+        return {found[1]: b"" if isinstance(column.type, sa.LargeBinary) else ""}
+    if found := re.fullmatch(r'"(\w+)" >= (\d+)', rule):
+        return {found[1]: int(found[2]) - 1}
+    if found := re.fullmatch(r"(\w+) in \(.*\)", rule):
+        return {found[1]: "nonsense"} | ({"closed_at_ms": 1} if table == "effects" else {})
+    if found := re.fullmatch(r"length\((\w+)\) = 32", rule):
+        return {found[1]: b"x" * 31}
+    return {
+        "(job_id is null) = (job_seq is null)": {"job_seq": None},
+        "(status = 'ordered') = (closed_at_ms is null)": {"closed_at_ms": 1},
+        "last_at_ms >= first_at_ms": {"first_at_ms": 2, "last_at_ms": 1},
+    }.get(rule) or {"deadline_at_ms": None}
+
+
+@pytest.mark.parametrize(("table", "name", "rule"), CHECKS, ids=[name for _, name, _ in CHECKS])
+def test_every_check_refuses(filled: Opened, table: str, name: str, rule: str) -> None:
+    values = sample_values(table, 2) | breaking(table, rule)
+    with pytest.raises(Refused) as caught, translated(), filled.engine.begin() as connection:
+        connection.execute(sa.insert(metadata.tables[table]), values)
+    assert caught.value.code == "database_rule"
+    assert name in caught.value.message
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.needs("postgres"))])
+def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One row in every table; shared, because every test here ends in a rollback."""
+    yield from filled_database(request, tmp_path_factory)
+
+
+def test_the_rows_themselves_are_accepted(filled: Opened) -> None:
+    with filled.engine.connect() as connection, connection.begin() as transaction:
+        for table in metadata.sorted_tables:
+            connection.execute(sa.insert(table), sample_values(table.name, 2))
+        transaction.rollback()
+
+
+@pytest.mark.parametrize("table", IMMUTABLE)
+@pytest.mark.parametrize("act", ["update", "delete", "replace"])
+def test_immutable_rows_stay(filled: Opened, table: str, act: str) -> None:
+    column = next(c.name for c in metadata.tables[table].c if not c.primary_key)
+    statement = {
+        "update": f'UPDATE {table} SET "{column}" = "{column}"',
+        "delete": f"DELETE FROM {table}",
+        "replace": f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}"
+        if filled.engine.dialect.name == "sqlite"
+        else f"TRUNCATE {table} CASCADE",
+    }[act]
+    before = filled.rows(f"SELECT * FROM {table}")
+    with pytest.raises(Refused, match="immutable") as caught, translated(), filled.engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+    assert caught.value.code == "immutable"
+    assert filled.rows(f"SELECT * FROM {table}") == before
+    assert before
+
+
+FOREIGN = [
+    (table.name, key.parent.name)
+    for table in metadata.sorted_tables
+    for constraint in sorted(table.foreign_key_constraints, key=lambda c: str(c.name))
+    for key in constraint.elements[:1]
+]
+
+
+@pytest.mark.parametrize(("table", "column"), FOREIGN)
+def test_every_reference_is_held(filled: Opened, table: str, column: str) -> None:
+    kind = metadata.tables[table].c[column].type.python_type
+    values = sample_values(table, 2) | {column: 999 if kind is int else "nowhere"}
+    with pytest.raises(Conflict), translated(), filled.engine.begin() as connection:
+        connection.execute(sa.insert(metadata.tables[table]), values)
+
+
+def test_a_job_with_evidence_cannot_be_deleted(opened: Opened) -> None:
+    job = put(opened.store, sample_job())
+    with opened.store.transaction() as transaction:
+        transaction.add_order(job.id, order(), 1, queue="q", partition="", priority=0)
+    with pytest.raises(Conflict), translated(), opened.engine.begin() as connection:
+        connection.execute(sa.delete(metadata.tables["agent_jobs"]))
+    assert opened.store.job(job.id) == job
+
+
+def test_the_inbox_and_the_wake_up_use_their_indexes(opened: Opened) -> None:
+    if opened.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL's planner reads small tables whole")
+    opened.store.put_deliveries([delivery("a")])
+    for table, index, where in (
+        ("deliveries", "ix_deliveries_waiting", "processed_at_ms is null order by received_at_ms, id"),
+        ("effects", "ix_effects_open", "status = 'ordered' and ordered_at_ms < 5"),
+        ("agent_runs", "ix_agent_runs_active", "finished_at_ms is null"),
+        ("compliance_records", "uq_compliance_records", "job_id = 'x'"),
+    ):
+        plan = opened.rows(f"explain query plan select * from {table} where {where}")
+        assert index.replace("uq_compliance_records", "sqlite_autoindex_compliance_records") in plan[0]["detail"]
