@@ -156,3 +156,14 @@ def test_blobs_are_named_at_any_depth_and_only_in_their_fields() -> None:
     one, two, three = "1" * 64, "2" * 64, "3" * 64
     data = {"patch": {"digest": one}, "runs": [{"log_digest": two}], "policy_sha256": three, "report_digest": ""}
     assert sorted(evidence.blob_digests(data)) == [one, two]
+
+
+def test_half_characters_in_hostile_text_do_not_stop_a_record() -> None:
+    body, _ = evidence.seal("decision", {"title": "a\ud800b", "k\udc00": ["\ud83d\ude00"]}, **PLACE)
+    assert evidence.parse(body).data == {"title": "a\ufffdb", "k\ufffd": ["\U0001f600"]}
+
+
+def test_a_float_is_still_refused() -> None:
+    with pytest.raises(Refused) as caught:
+        evidence.seal("decision", {"cost": 1.5, "title": "\ud800"}, **PLACE)
+    assert caught.value.code == "not_canonical"

@@ -65,7 +65,8 @@ def seal(
     """The record's exact RFC 8785 bytes and its RFC 6962 leaf hash (32 bytes).
 
     `job_seq` counts the job's records from 0 without a gap; both it and `job_id` are None for a record of no job.
-    Lists in `data` that would make the record too large are replaced by their SHA-256, largest first (`condense`).
+    Half characters (lone surrogates, which no UTF-8 can hold) in texts become U+FFFD. Lists in `data` that would
+    make the record too large are replaced by their SHA-256, largest first (`condense`).
     Raises Refused: unknown_kind, not_canonical, record_too_large.
     """
     if kind not in KINDS:
@@ -73,7 +74,12 @@ def seal(
     if (job_id is None) != (job_seq is None):
         raise Refused("a record has a job and a number in it, or neither", code="malformed_record")
     head = {"schema": SCHEMA, "id": id, "job": job_id, "job_seq": job_seq, "kind": kind, "at": rfc3339(at_ms)}
-    body = canonical.encode({**head, "data": data})
+    try:
+        body = canonical.encode({**head, "data": data})
+    except Refused:
+        # Hostile text must not be able to stop a record from being written.
+        data = {_repaired(key): _repaired(value) for key, value in data.items()}
+        body = canonical.encode({**head, "data": data})
     if len(body) > MAX_RECORD_BYTES:
         body = canonical.encode({**head, "data": condense(data, len(body) - MAX_RECORD_BYTES)})
     if len(body) > MAX_RECORD_BYTES:
@@ -101,6 +107,17 @@ def condense(data: Mapping[str, Any], excess_bytes: int) -> Mapping[str, Any]:
     replaced = _replace(data, (), chosen)
     assert isinstance(replaced, Mapping)
     return replaced
+
+
+def _repaired(value: Any) -> Any:
+    """The value with U+FFFD for each half character (lone surrogate)."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, Mapping):
+        return {_repaired(key): _repaired(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_repaired(item) for item in value]
+    return value
 
 
 def _lists(value: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
