@@ -124,8 +124,8 @@ class Transaction(Protocol):
     def void_orders(self, job_id: str, seqs: Iterable[int]) -> None:
         """Nobody shall carry these out any more."""
 
-    def add_records(self, job_id: str | None, drafts: Sequence[RecordDraft], at_ms: int) -> None:
-        """Append to the ledger."""
+    def add_records(self, job_id: str | None, drafts: Sequence[RecordDraft], at_ms: int) -> tuple[str, ...]:
+        """Append to the ledger; the new entries\' ids."""
 
     def mark_delivery(self, delivery_id: str, *, at_ms: int, outcome: str) -> None:
         """The delivery has been dealt with."""
@@ -250,8 +250,8 @@ class Store(Protocol):
     def get_config(self, key: str) -> Any | None:
         """A value of SystemConfig, or None."""
 
-    def set_config(self, key: str, value: Any, *, by: str, at_ms: int, why: str = "") -> None:
-        """A new version of a value of SystemConfig."""
+    def set_config(self, key: str, value: Any, *, by: str, at_ms: int, why: str = "") -> int:
+        """A new version of a value of SystemConfig.; its number."""
 
 
 # ------------------------------------------------------------------ forge

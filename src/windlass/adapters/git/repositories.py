@@ -100,6 +100,19 @@ class GitRepositories:
             raise _mismatch(f"makes tree {tree}, not {patch.tree_sha}")
         return tree
 
+    async def graft(self, repo: str, base: str, other: str, paths: Sequence[str]) -> str:
+        """The tree of `base` with `paths` as in `other`. Raises NotFound (object_missing)."""
+        mirror = await self._mirror(repo)
+        base_tree = await trees.require(self._git, mirror, base)
+        if not paths:
+            return base_tree
+        theirs = await trees.leaves(self._git, mirror, await trees.require(self._git, mirror, other))
+        ours = await trees.leaves(self._git, mirror, base_tree)
+        edits = {path: (found.mode, found.sha) for path in paths if (found := theirs.get(path)) is not None}
+        edits |= {path: ("0", "0" * 40) for path in paths if path not in theirs and path in ours}
+        with scratch(self._root) as place:
+            return await trees.write_tree(self._git, mirror, base_tree, edits, place / "index")
+
     async def commit(
         self, repo: str, *, tree_sha: str, parent_sha: str, message: str, author: tuple[str, str], at_ms: int
     ) -> str:

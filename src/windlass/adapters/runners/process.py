@@ -78,6 +78,10 @@ class ProcessRunner:
         """
         return await asyncio.to_thread(self._start, spec)
 
+    def is_known(self, run_id: str) -> bool:
+        """Whether a run was started under this id and not discarded."""
+        return self._directory(run_id).was_started
+
     async def wait(self, run_id: str) -> RunResult:
         """Until it ends; costs one file descriptor. Raises NotFound (run_unknown)."""
         run = self._known(run_id)
