@@ -315,16 +315,26 @@ def _compiled(pattern: str) -> re.Pattern[str] | None:
     body = pattern.strip("/")
     if not body:
         return None
-    anchored = pattern.startswith("/") or "/" in body
     segments = body.split("/")
+    if not pattern.startswith("/") and len(segments) == 1:
+        segments.insert(0, "**")
+    if set(segments) == {"**"}:
+        segments.append("*")
     while len(segments) > 1 and segments[-1] == "**":
         segments.pop()
         pattern = "/".join(segments) + "/"
-    last = len(segments) - 1
-    parts = ["(?:[^/]+/)*" if s == "**" and i < last else _segment(s) + "/" for i, s in enumerate(segments)]
-    joined = "".join(parts)[:-1]
-    start = "" if anchored else "(?:[^/]+/)*"
-    return re.compile(start + joined + ("/" if pattern.endswith("/") else r"(?:/|\Z)"), re.DOTALL)
+    runs = [list(run) for is_any, run in itertools.groupby(segments, lambda s: s == "**") if not is_any]
+    pieces = [_run(run) for run in runs]
+    # Each run but the last is taken where it first fits (that never loses a match), so the time stays bounded.
+    head = "" if segments[0] == "**" or len(pieces) == 1 else pieces.pop(0) + "/"
+    middle = "".join(f"(?>(?:[^/]+/)*?{piece}/)" for piece in pieces[:-1])
+    gap = "(?:[^/]+/)*" if "**" in segments else ""
+    end = "/" if pattern.endswith("/") else r"(?:/|\Z)"
+    return re.compile(head + middle + gap + pieces[-1] + end, re.DOTALL)
+
+
+def _run(segments: list[str]) -> str:
+    return "/".join(map(_segment, segments))
 
 
 def _segment(segment: str) -> str:

@@ -7,8 +7,8 @@ import socket
 from pathlib import Path
 
 import pytest
-
 from tests.adapters.git.conftest import ENV, REPO, Scene, make_repository, sh_git, write
+
 from windlass.core.errors import Refused
 from windlass.core.policy import Limits, Policy
 
@@ -229,7 +229,7 @@ async def test_limits_of_the_policy_refuse_and_keep(scene: Scene) -> None:
     write(place, {f"n{n}.txt": "x" * 100 for n in range(5)})
     scene.policy = Policy(limits=Limits(patch_files=4, patch_bytes=300))
     found = await scene.collect(place)
-    assert [line.split(",")[0].split(" ", 1)[1] for line in found.refusals][0] == "files changed"
+    assert " files changed" in found.refusals[0]
     assert len(found.refusals) == 2
     assert found.patch is not None
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from tests.adapters.git.conftest import REPO, Scene, make_repository, sh_git, write
+
 from windlass.core.errors import Broken, NotFound, Refused
 
 FILES = {"README.md": "hello\n", "src/app.py": "print(1)\n", "data.bin": bytes(range(256)), "run.sh": "#!/bin/sh\n"}
