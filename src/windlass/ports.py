@@ -251,7 +251,7 @@ class Store(Protocol):
         """A value of SystemConfig, or None."""
 
     def set_config(self, key: str, value: Any, *, by: str, at_ms: int, why: str = "") -> int:
-        """A new version of a value of SystemConfig.; its number."""
+        """A new version of a value of SystemConfig; its number."""
 
 
 # ------------------------------------------------------------------ forge
