@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.memory_ledger import ORIGIN, SmallLog, story_of
 
+from tests.support.memory_ledger import ORIGIN, SmallLog, story_of
 from windlass.adapters.signing import Ed25519FileSigner, verify_ed25519
 from windlass.core import bundle, bundle_layout, canonical, notes, story, ustar
 from windlass.core.bundle import Verdict

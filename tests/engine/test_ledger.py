@@ -215,6 +215,13 @@ def test_an_export_closes_the_job_and_says_what_it_is(log: SmallLog) -> None:
     assert all(parse(data).job == "job-1" for name, data in contents.members.items() if name.startswith("records/"))
 
 
+def test_a_bundle_can_be_had_as_bytes(log: SmallLog) -> None:
+    contents = bundle.decode(log.ledger.export_bytes("job-2"))
+    verdict = bundle.verify(contents, pinned_key=None, verify_signature=verify_ed25519)
+    assert verdict.ok
+    assert verdict.job == "job-2"
+
+
 def test_nothing_is_lost_when_both_jobs_are_exported_at_once(log: SmallLog) -> None:
     errors: list[Exception] = []
 

@@ -146,25 +146,28 @@ class Ledger:
         Blobs above the limits, and those that are gone, are left out and named in the bundle as absent. An existing
         file at `destination` is replaced as a whole. Raises NotFound (no such job), Broken, Refused (bad_destination).
         """
+        what, data = self._assemble(job_id, max_blob_bytes, max_blobs_bytes)
+        _write(destination, data)
+        return self._summary(what, destination)
+
+    def export_bytes(self, job_id: str) -> bytes:
+        """As `export`, with the usual limits, for whoever sends the bundle on instead of keeping it."""
+        return self._assemble(job_id, MAX_BLOB_BYTES, MAX_BLOBS_BYTES)[1]
+
+    def _assemble(self, job_id: str, max_blob_bytes: int, max_blobs_bytes: int) -> tuple[Ingredients, bytes]:
         closing_seq = self._close(job_id)
         self.sequence()
         with self._lock:
             note = self.checkpoint()
-            logged = self._logged(job_id, closing_seq, notes.parse_checkpoint(notes.parse_note(note).text).size)
+            head = notes.parse_checkpoint(notes.parse_note(note).text)
+            logged = self._logged(job_id, closing_seq, head.size)
         kept, absent = self._gather(logged, max_blob_bytes, max_blobs_bytes)
         what = Ingredients(
-            job=job_id,
-            head=notes.parse_checkpoint(notes.parse_note(note).text),
-            checkpoint=note,
-            key=self._keys[0],
-            records=logged,
-            blobs=kept,
-            absent_blobs=absent,
+            job=job_id, head=head, checkpoint=note, key=self._keys[0], records=logged, blobs=kept, absent_blobs=absent
         )
         contents = bundle_layout.compose(what, self._signer.sign)
         self._check_own(contents)
-        _write(destination, bundle.encode(contents))
-        return self._summary(what, destination)
+        return what, bundle.encode(contents)
 
     def _close(self, job_id: str) -> int:
         """Append the closing record, holding the job so that nothing comes between; its number in the job."""
