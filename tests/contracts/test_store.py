@@ -307,12 +307,17 @@ def test_open_effects_are_those_that_are_old_and_not_closed(store: SqlStore) -> 
 
 def test_an_exception_undoes_everything(opened: Opened) -> None:
     job = sample_job()
-    with pytest.raises(ZeroDivisionError), opened.store.transaction() as transaction:
-        transaction.insert_event("gone", None, IssueWithdrawn(how="closed"), 1)
-        transaction.insert_job(job)
-        transaction.add_order(job.id, order(), 1, queue="light", partition="", priority=0)
-        transaction.add_records(job.id, [sample_draft()], 1)
-        raise ZeroDivisionError
+
+    def fail_at_the_end() -> None:
+        with opened.store.transaction() as transaction:
+            transaction.insert_event("gone", None, IssueWithdrawn(how="closed"), 1)
+            transaction.insert_job(job)
+            transaction.add_order(job.id, order(), 1, queue="light", partition="", priority=0)
+            transaction.add_records(job.id, [sample_draft()], 1)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_at_the_end()
     assert opened.store.job(job.id) is None
     for table in ("events", "agent_jobs", "effects", "compliance_records", "ledger_waiting", "issues"):
         assert opened.rows(f"select * from {table}") == []
