@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
-from urllib.parse import quote
 
 MASK = "[redacted]"
 _SHORTEST = 8
@@ -16,12 +15,18 @@ _SHORTEST = 8
 def variants(secret: str) -> tuple[str, ...]:
     """A secret as it is, percent-encoded, in hex, and in base64 at each of the three byte alignments."""
     raw = secret.encode()
-    found = {secret, quote(secret, safe=""), raw.hex()}
+    found = {secret, _percent(raw), raw.hex()}
     for lead in range(3):
         text = base64.b64encode(b"\x00" * lead + raw).decode().rstrip("=")
         # The first characters depend on what stands before the secret, the last on what stands behind.
         found.add(text[(0, 2, 3)[lead] : len(text) - 1])
     return tuple(sorted((v for v in found if len(v) >= _SHORTEST), key=len, reverse=True))
+
+
+def _percent(raw: bytes) -> str:
+    """RFC 3986 percent-encoding of everything but the unreserved characters."""
+    kept = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+    return "".join(chr(byte) if byte in kept else f"%{byte:02X}" for byte in raw)
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:

@@ -25,6 +25,7 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
 
 from windlass.core.effects import Order
+from windlass.engine.loop import Place
 
 log = logging.getLogger("windlass.durable")
 
@@ -63,15 +64,6 @@ class DurableSettings:
     poll_interval_s: float = 0.1
     replica_ttl_s: float = 6.0
     stranded_grace_s: float = 15.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where an order waits: its queue, the repository it belongs to, and how soon it is wanted (lower is sooner)."""
-
-    queue: str
-    partition: str
-    priority: int
 
 
 class Enqueuer:

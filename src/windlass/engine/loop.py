@@ -7,7 +7,7 @@ a stage carried out twice, another replica) is told that it is known. Nothing el
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from windlass.core import workflow
@@ -19,11 +19,31 @@ from windlass.ports import Clock, Store, Transaction
 
 log = logging.getLogger("windlass.engine")
 
+OnChange = Callable[[Job, Sequence[str]], None]
+
 # Which queue carries out which effect; all others are light calls to the forge.
 QUEUES = {"StartRun": "agent", "VerifyPatch": "tests"}
 # Lower is sooner. Stopping and cleaning up come first, then what a person waits for.
 PRIORITIES = {"StopRun": 1, "Abandon": 2, "SetCommitStatus": 10, "PushPatch": 20, "OpenPullRequest": 20}
 USUAL_PRIORITY = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where an order waits: its queue, the repository it belongs to, and how soon it is wanted (lower is sooner)."""
+
+    queue: str
+    partition: str
+    priority: int
+
+
+def place_of(repository: str, effect_kind: str) -> Place:
+    """Where orders of this kind wait."""
+    return Place(
+        queue=QUEUES.get(effect_kind, "light"),
+        partition=repository.lower(),
+        priority=PRIORITIES.get(effect_kind, USUAL_PRIORITY),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +60,7 @@ class Door:
     """Where events come in. `new_id` makes job ids; `on_change` hears of every changed job after the commit."""
 
     def __init__(
-        self, store: Store, clock: Clock, *, new_id: Callable[[], str], on_change: Callable[[Job], None] | None = None
+        self, store: Store, clock: Clock, *, new_id: Callable[[], str], on_change: OnChange | None = None
     ) -> None:
         self._store = store
         self._clock = clock
@@ -108,15 +128,8 @@ class Door:
             tx.close_order(job.id, seq, status)
         tx.void_orders(job.id, transition.voided)
         for order in transition.orders:
-            kind = order.effect.kind
-            tx.add_order(
-                job.id,
-                order,
-                now_ms,
-                queue=QUEUES.get(kind, "light"),
-                partition=job.repository.lower(),
-                priority=PRIORITIES.get(kind, USUAL_PRIORITY),
-            )
+            place = place_of(job.repository, order.effect.kind)
+            tx.add_order(job.id, order, now_ms, queue=place.queue, partition=place.partition, priority=place.priority)
         tx.add_records(job.id, transition.records, now_ms)
         tx.finish_event(event_id, job_id=job.id, before=before, after=job, why=transition.why, policy=job.policy)
 
@@ -135,4 +148,4 @@ class Door:
                 },
             )
         if self._on_change is not None:
-            self._on_change(job)
+            self._on_change(job, transition.why)

@@ -13,9 +13,8 @@ from typing import Protocol
 from windlass.core.errors import NotFound, Unavailable, WindlassError
 from windlass.core.events import DeadlinePassed, PullRequestTouched
 from windlass.core.job import State
-from windlass.engine.durable import Place
 from windlass.engine.intake import Intake
-from windlass.engine.loop import PRIORITIES, QUEUES, USUAL_PRIORITY, Door
+from windlass.engine.loop import Door, Place, place_of
 from windlass.ports import Clock, Forge, Runner, Store, StoredEffect
 
 log = logging.getLogger("windlass.reconcile")
@@ -141,11 +140,7 @@ class Reconciler:
     def _put_back(self, stored: StoredEffect) -> None:
         job = self._store.job(stored.job_id)
         kind = stored.order.effect.kind
-        place = Place(
-            queue=QUEUES.get(kind, "light"),
-            partition=job.repository.lower() if job else "",
-            priority=PRIORITIES.get(kind, USUAL_PRIORITY),
-        )
+        place = place_of(job.repository if job else "", kind)
         log.warning("a lost order is put back", extra={"job": stored.job_id, "seq": stored.order.seq, "effect": kind})
         self._orders.again(stored.job_id, stored.order.seq, place)
 

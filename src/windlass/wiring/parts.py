@@ -8,7 +8,7 @@ import fcntl
 import logging
 import secrets as randomness
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -27,13 +27,12 @@ from windlass.adapters.storage.replicas import SqlReplicas
 from windlass.config import Settings, secret
 from windlass.core import policy as policies
 from windlass.core.errors import Refused, WindlassError
-from windlass.core.job import Job
 from windlass.core.policy import Policy
 from windlass.engine.durable import Durable, DurableSettings, Enqueuer
 from windlass.engine.effects import Executor
 from windlass.engine.intake import Intake
 from windlass.engine.ledger import Ledger
-from windlass.engine.loop import Door
+from windlass.engine.loop import Door, OnChange
 from windlass.engine.queries import Queries
 from windlass.engine.reconcile import Reconciler
 from windlass.engine.schedule import Duty, Schedule
@@ -150,7 +149,7 @@ class Windlass:
         return self.durable.forget_finished(self.clock.now_ms() - 3_600_000)
 
 
-def build(settings: Settings, *, on_change: Callable[[Job], None] | None = None, webhook_url: str = "") -> Windlass:
+def build(settings: Settings, *, on_change: OnChange | None = None, webhook_url: str = "") -> Windlass:
     """Join the parts. Raises Refused (bad_config, …) before anything is started."""
     state = _state_dir(settings)
     lock = None if settings.database_url else _only_one(state / "windlass.lock")

@@ -1,0 +1,174 @@
+"""`windlass start-job`, `stop-job`, `status`, `why` and `logs`: clients of a running `windlass serve`."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+
+from windlass.core.errors import Refused, Unavailable, WindlassError
+from windlass.core.job import State, TaskType
+from windlass.core.messages import visible
+from windlass.faces.cli import exits
+from windlass.faces.cli.options import Tools
+
+_CONFIG = click.option(
+    "--config",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    envvar="WINDLASS_CONFIG",
+    help="The settings of the server that is asked.",
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="The server's answer as JSON.")
+
+
+@click.command("start-job")
+@click.argument("repository")
+@click.argument("issue", type=int)
+@click.option("--agent", default="", help="Agent by name.")
+@click.option("--type", "task_type", type=click.Choice([t.value for t in TaskType]), help="Kind of work.")
+@click.option("--as", "requested_by", default="operator", help="Login of who asks; may not approve the result.")
+@_CONFIG
+@_JSON
+@click.pass_obj
+def start_job(
+    tools: Tools,
+    repository: str,
+    issue: int,
+    agent: str,
+    task_type: str | None,
+    requested_by: str,
+    config: Path | None,
+    as_json: bool,
+) -> None:
+    """Ask for work on ISSUE of REPOSITORY (owner/name)."""
+    body = {"repository": repository, "issue": issue, "agent": agent, "type": task_type, "requested_by": requested_by}
+    answer = _call(tools, config, "POST", "/start-job", json=body)
+    text = f"{answer['job']} {'opened' if answer['is_new'] else 'is under way already'}: {answer['state']}"
+    _show(answer, text, as_json=as_json)
+
+
+@click.command("stop-job")
+@click.argument("job")
+@click.option("--reason", default="", help="Why, for the record.")
+@click.option("--as", "requested_by", default="operator", help="Login of who asks.")
+@_CONFIG
+@_JSON
+@click.pass_obj
+def stop_job(tools: Tools, job: str, reason: str, requested_by: str, config: Path | None, as_json: bool) -> None:
+    """Stop JOB for good: its run is killed, its pull request closed, its branch removed."""
+    body = {"job": job, "reason": reason, "requested_by": requested_by}
+    answer = _call(tools, config, "POST", "/stop-job", json=body)
+    _show(answer, f"{answer['job']}: {answer['state']}", as_json=as_json)
+
+
+@click.command()
+@click.argument("job", required=False)
+@click.option("--state", multiple=True, type=click.Choice([s.value for s in State]), help="Only jobs in this state.")
+@click.option("--repository", help="Only jobs of owner/name.")
+@click.option("--limit", default=50, show_default=True, help="At most so many, newest first.")
+@_CONFIG
+@_JSON
+@click.pass_obj
+def status(
+    tools: Tools,
+    job: str | None,
+    state: tuple[str, ...],
+    repository: str | None,
+    limit: int,
+    config: Path | None,
+    as_json: bool,
+) -> None:
+    """Show jobs and their states, or one JOB."""
+    query: dict[str, Any] = {"job": job, "state": list(state) or None, "repository": repository, "limit": limit}
+    answer = _call(tools, config, "GET", "/status", params={k: v for k, v in query.items() if v is not None})
+    lines = [_line(found) for found in answer["jobs"]] or ["no jobs"]
+    _show(answer, "\n".join(lines), as_json=as_json)
+
+
+@click.command()
+@click.argument("job")
+@_CONFIG
+@_JSON
+@click.pass_obj
+def why(tools: Tools, job: str, config: Path | None, as_json: bool) -> None:
+    """Explain every decision on JOB, and decide each again to see that the history still gives it."""
+    answer = _call(tools, config, "GET", f"/api/v1/jobs/{_quoted(job)}/why")
+    lines = []
+    for event in answer:
+        moved = f"{event['source']} → {event['target']}" if event["source"] != event["target"] else event["target"]
+        mark = {True: "", None: "", False: "  NOT REPRODUCED"}[event["is_replayed"]]
+        lines.append(f"{_at(event['at_ms'])}  {event['event']:<20} {moved}{mark}")
+        lines += [f"{'':26}{visible(reason)}" for reason in event["why"]]
+    _show(answer, "\n".join(lines), as_json=as_json)
+    if any(event["is_replayed"] is False for event in answer):
+        sys.exit(exits.FAILED)
+
+
+@click.command()
+@click.argument("job")
+@_CONFIG
+@_JSON
+@click.pass_obj
+def logs(tools: Tools, job: str, config: Path | None, as_json: bool) -> None:
+    """Show what JOB's agents reported and printed."""
+    answer = _call(tools, config, "GET", f"/api/v1/jobs/{_quoted(job)}/logs")
+    parts = [f"── {entry['run']} {entry['kind']} ──\n{_shown(entry['text'])}" for entry in answer]
+    _show(answer, "\n".join(parts) or "nothing yet", as_json=as_json)
+
+
+def _call(tools: Tools, config: Path | None, method: str, path: str, **more: Any) -> Any:
+    try:
+        base, token = tools.api_address(config)
+        return _ask(base, token, method, path, **more)
+    except WindlassError as error:
+        click.echo(f"windlass: {error}", err=True)
+        sys.exit(exits.of_error(error))
+
+
+def _ask(base: str, token: str, method: str, path: str, **more: Any) -> Any:
+    headers = {"Authorization": f"Bearer {token}"}
+    try:
+        answer = httpx.request(method, base + path, headers=headers, timeout=60, trust_env=False, **more)
+    except httpx.HTTPError as error:
+        raise Unavailable(f"no server answers at {base}", hint="start it with `windlass serve`") from error
+    if answer.is_success:
+        return answer.json()
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = {}
+    message = problem.get("message") or str(problem.get("detail") or f"HTTP {answer.status_code}")
+    kind = Unavailable if answer.status_code >= 500 else Refused
+    raise kind(message, hint=problem.get("hint", ""), code=problem.get("code", "refused"))
+
+
+def _show(answer: Any, text: str, *, as_json: bool) -> None:
+    click.echo(json.dumps(answer) if as_json else text)
+
+
+def _line(job: dict[str, Any]) -> str:
+    pull = f" PR #{job['pull_request']}" if job["pull_request"] else ""
+    reason = f" ({job['reason']})" if job["reason"] else ""
+    title = " ".join(visible(job["title"]).split())[:60]
+    return f"{job['job']}  {job['state']:<10}{reason} {job['repository']}#{job['issue']}{pull}  {title}"
+
+
+def _shown(text: str) -> str:
+    """Hostile text without what could drive a terminal."""
+    return "\n".join(visible(line.replace("\t", "    ")) for line in text.splitlines())
+
+
+def _at(at_ms: int) -> str:
+    at = datetime.datetime.fromtimestamp(at_ms / 1000, tz=datetime.UTC)
+    return at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def _quoted(job: str) -> str:
+    if not job.isalnum():
+        raise click.BadParameter("a job's id has only letters and digits")
+    return job

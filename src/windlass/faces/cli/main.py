@@ -1,0 +1,46 @@
+"""The command line: `windlass`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from windlass import __version__
+from windlass.core.errors import WindlassError
+from windlass.faces.cli import exits
+from windlass.faces.cli.evidence import evidence
+from windlass.faces.cli.jobs import logs, start_job, status, stop_job, why
+from windlass.faces.cli.options import Tools
+from windlass.faces.cli.run import demo, run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="windlass")
+def windlass() -> None:
+    """From an issue labelled AI-Ready to a verified pull request that a human can approve.
+
+    Exit codes: 0 done, 2 usage, 3 a person is needed, 4 refused, 5 failed, 6 unavailable for now.
+    """
+
+
+@windlass.command()
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    envvar="WINDLASS_CONFIG",
+    help="Settings as YAML; WINDLASS_* variables come on top.",
+)
+@click.pass_obj
+def serve(tools: Tools, config: Path | None) -> None:
+    """Run the orchestrator and its API until SIGTERM."""
+    try:
+        tools.serve(config)
+    except WindlassError as error:
+        click.echo(f"windlass: {error}", err=True)
+        sys.exit(exits.of_error(error))
+
+
+for _command in (run, demo, start_job, stop_job, status, why, logs, evidence):
+    windlass.add_command(_command)

@@ -1,0 +1,66 @@
+"""What the commands hand to the wiring, and what they get back: plain data, so that faces know no adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from windlass.core.job import Job, TaskType
+from windlass.engine.ledger import ExportSummary
+
+OnChange = Callable[[Job, Sequence[str]], None]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """One job on a repository of the user's own. `agent_environment` are variables handed to the agent's command."""
+
+    repo: Path
+    issue_text: str
+    title: str = ""
+    task_type: TaskType | None = None
+    agent: str = ""
+    agent_command: str = ""
+    agent_network: bool = False
+    agent_environment: Mapping[str, str] = field(default_factory=dict)
+    test_command: str = ""
+    base: str = ""
+    mounts: tuple[Path, ...] = ()
+    workdir: Path | None = None
+    approve_as: str = ""
+    timeout_s: float = 7200.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """How a local job ended, as `windlass run --json` prints it. `exit_code`: 0 ready or merged, 3, 4, 5."""
+
+    exit_code: int
+    document: Mapping[str, Any]
+    workdir: Path
+    notice: str = ""
+
+
+class Tools(Protocol):
+    """What the commands need in `ctx.obj`; `windlass.__main__` supplies it from the wiring."""
+
+    def run(self, options: RunOptions, on_change: OnChange) -> RunSummary:
+        """Take one job on a local repository to its end."""
+
+    def demo(self, *, keep: bool, say: Say, on_change: OnChange) -> int:
+        """The whole journey on an example, live; the exit code."""
+
+    def serve(self, config: Path | None) -> None:
+        """Run until SIGTERM or SIGINT."""
+
+    def api_address(self, config: Path | None) -> tuple[str, str]:
+        """Base URL and bearer token of the configured `windlass serve`."""
+
+    def verify_signature(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        """Whether an Ed25519 signature holds."""
+
+    def export_evidence(self, job_id: str, out: Path | None) -> ExportSummary:
+        """Write a job's bundle."""
