@@ -15,6 +15,7 @@ from windlass.adapters.storage.guards import IMMUTABLE
 from windlass.adapters.storage.models import metadata
 
 PAGE = Path(__file__).parent.parent / "docs" / "erd.md"
+_DIALECT: sa.Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 INTRODUCTION = """\
 # The data model
 
@@ -70,7 +71,7 @@ def _rules(table: sa.Table) -> list[str]:
 
 
 def _type(column: sa.Column[object]) -> str:
-    return column.type.compile(dialect=postgresql.dialect()).lower().replace(" ", "_")
+    return column.type.compile(dialect=_DIALECT).lower().replace(" ", "_")
 
 
 def _marks(column: sa.Column[object]) -> str:

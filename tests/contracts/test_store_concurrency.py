@@ -10,8 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from tests.contracts.test_store import delivery, order, put
-from tests.support.storage_samples import REPOSITORY, sample_draft, sample_job
+from tests.support.storage_samples import REPOSITORY, delivery, order, put, sample_draft, sample_job
 from tests.support.stores import Opened, open_store
 
 from windlass.adapters.storage import SqlStore

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from tests.contracts.test_store import delivery, order, put
 from tests.support.storage_rows import filled_database, sample_values
-from tests.support.storage_samples import sample_job
+from tests.support.storage_samples import delivery, order, put, sample_job
 from tests.support.stores import Opened
 
 from windlass.adapters.storage.faults import translated

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any
 
+from windlass.adapters.storage import SqlStore
+from windlass.core.effects import Notify, Order
 from windlass.core.events import Check, PullSnapshot
 from windlass.core.job import IssueSnapshot, Job, State, TaskType
 from windlass.core.records import RecordDraft
+from windlass.ports import Delivery
 
 REPOSITORY = "octo/demo"
 _numbers = itertools.count(1)
@@ -71,3 +75,29 @@ def sample_pull(number: int = 7, **changes: Any) -> PullSnapshot:
 def sample_draft(text: str = "because") -> RecordDraft:
     """A ledger entry."""
     return RecordDraft(kind="refusal", data={"why": text})
+
+
+def put(store: SqlStore, job: Job) -> Job:
+    """Write a new job."""
+    with store.transaction() as transaction:
+        transaction.insert_job(job)
+    return job
+
+
+def save(store: SqlStore, job: Job, **changes: Any) -> Job:
+    """Change a job under its lock."""
+    changed = dataclasses.replace(job, **changes)
+    with store.transaction() as transaction:
+        transaction.lock_job(job.id)
+        transaction.save_job(changed)
+    return changed
+
+
+def order(seq: int = 1) -> Order:
+    """An order."""
+    return Order(seq=seq, effect=Notify(subject="s", text="t"), delay_s=1.5)
+
+
+def delivery(name: str, at_ms: int = 1, **changes: Any) -> Delivery:
+    """A webhook call."""
+    return Delivery(**{"id": name, "event": "issues", "body": b"\0\xff{}", "received_at_ms": at_ms, **changes})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -47,7 +46,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def tables(opened: Opened) -> Iterator[Tables]:
+def tables(opened: Opened) -> Tables:
     """Row 1 is in every table."""
     with opened.engine.begin() as connection:
         fill(connection)

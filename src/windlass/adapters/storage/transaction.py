@@ -43,6 +43,12 @@ Seal = Callable[..., tuple[bytes, bytes]]
 """seal(kind, data, *, id, job_id, job_seq, at_ms) → (exact body, leaf hash of 32 bytes)."""
 
 
+_SAVE_JOB = sa.update(agent_jobs).where(agent_jobs.c.id == sa.bindparam("which"))
+_FINISH_EVENT = sa.update(events).where(events.c.number == sa.bindparam("which"))
+_MARK_DELIVERY = sa.update(deliveries).where(deliveries.c.id == sa.bindparam("which"))
+"""Built once: what is set comes with the parameters, which spares SQLAlchemy much of the work per call."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What a transaction works with."""
@@ -119,7 +125,7 @@ class SqlTransaction:
             "job_after": codec.encode_job(after) if after else None,
             "policy": codec.encode_policy(policy) if policy else None,
         }
-        self._change(sa.update(events).where(events.c.number == event_id).values(row), f"event {event_id}")
+        self._change(_FINISH_EVENT, event_id, row, "event")
 
     def insert_job(self, job: Job) -> None:
         """Make the job's repository and issue known and write it. Raises Conflict (active_job)."""
@@ -154,8 +160,7 @@ class SqlTransaction:
     def save_job(self, job: Job) -> None:
         """Write the job and what the tables show of it. Raises NotFound, Conflict (database_conflict)."""
         now = self._parts.clock.now_ms()
-        row = job_row(job, updated_at_ms=now)
-        self._change(sa.update(agent_jobs).where(agent_jobs.c.id == job.id).values(row), f"job {job.id}")
+        self._change(_SAVE_JOB, job.id, job_row(job, updated_at_ms=now), "job")
         self._write_around(job, self._held.get(job.id), now)
         self._held[job.id] = job
 
@@ -254,8 +259,7 @@ class SqlTransaction:
     def mark_delivery(self, delivery_id: str, *, at_ms: int, outcome: str) -> None:
         """The delivery has been dealt with. Raises NotFound."""
         done = {"processed_at_ms": at_ms, "outcome": shown(outcome), "owner": None, "leased_until_ms": 0}
-        statement = sa.update(deliveries).where(deliveries.c.id == delivery_id).values(done)
-        self._change(statement, f"delivery {delivery_id}")
+        self._change(_MARK_DELIVERY, delivery_id, done, "delivery")
 
     def known_shas(self, repository: str, issue_number: int) -> tuple[str, ...]:
         """Every commit that any job pushed for this issue, oldest job first."""
@@ -268,8 +272,8 @@ class SqlTransaction:
         with translated():
             return tuple(dict.fromkeys(self._connection.scalars(query)))
 
-    def _change(self, statement: sa.Update, what: str) -> None:
+    def _change(self, statement: sa.Update, which: str | int, row: dict[str, Any], what: str) -> None:
         with translated():
-            changed = self._connection.execute(statement).rowcount
+            changed = self._connection.execute(statement, {**row, "which": which}).rowcount
         if changed == 0:
-            raise NotFound(f"no {what}", hint="it must be written first")
+            raise NotFound(f"no {what} {which}", hint="it must be written first")
