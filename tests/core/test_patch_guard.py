@@ -56,6 +56,8 @@ def test_ordinary_paths_pass(path: str) -> None:
         ("a\u200bb", "invisible"),
         ("a\u202eb", "invisible"),
         ("a\\b", "backslash"),
+        (" a/b", "space"),
+        ("a /b", "space"),
         ("a\udcff", "UTF-8"),
         ("a\ud800", "control"),
         ("/".join(["d" * 100] * 50), "4096"),

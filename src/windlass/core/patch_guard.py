@@ -120,12 +120,14 @@ def _name_refusal(name: str) -> str:
         return "has an empty, '.' or '..' part"
     if len(name.encode("utf-8", "surrogatepass")) > NAME_BYTES:
         return f"has a part longer than {NAME_BYTES} bytes; shorten it"
-    if "\\" in name:
-        return "has a backslash, which is a separator on Windows; rename it"
     if is_git_directory(name):
         return "has a part that is, or passes for, a git directory; remove it"
     if is_gitmodules(name):
         return "defines submodules, which are never changed by an agent; restore it"
+    if name != name.strip(" "):
+        return "has a part that starts or ends with a space; rename it"
+    if "\\" in name:
+        return "has a backslash, which is a separator on Windows; rename it"
     if any(unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for c in name):
         return "has control or invisible characters; rename it"
     if _mixes_scripts(name):
