@@ -30,11 +30,11 @@ class SqlReplicas:
             now_ms = _now_ms(connection)
             row = {"host": host, "pid": pid, "expires_at_ms": now_ms + int(ttl_s * 1000)}
             mine = sa.update(replicas).where(replicas.c.executor_id == executor_id).values(row)
-            if connection.execute(mine).rowcount == 1:
-                return True
-            if self._is_registered:
+            is_there = connection.execute(mine).rowcount == 1
+            if not is_there and self._is_registered:
                 return False
-            connection.execute(sa.insert(replicas).values(executor_id=executor_id, started_at_ms=now_ms, **row))
+            if not is_there:
+                connection.execute(sa.insert(replicas).values(executor_id=executor_id, started_at_ms=now_ms, **row))
         self._is_registered = True
         return True
 
