@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -101,7 +102,9 @@ def _run(argv: list[str], home: Path) -> None:
 
 @contextlib.contextmanager
 def _wheel() -> Iterator[str]:
-    import pgserver
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it looks for a runtime directory that a container does not have
+        import pgserver
 
     home = Path(tempfile.mkdtemp(prefix="wlpg", dir="/tmp"))
     server = pgserver.get_server(home / "data", cleanup_mode="delete")

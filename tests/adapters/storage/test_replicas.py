@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.support.stores import Opened
+
 from windlass.adapters.storage.replicas import SqlReplicas
 
 
