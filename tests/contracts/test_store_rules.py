@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from tests.support.storage_rows import filled_database, sample_values
-from tests.support.storage_samples import delivery, order, put, sample_job
+from tests.support.storage_samples import order, put, sample_job
 from tests.support.stores import Opened
 
+from windlass.adapters.storage import SqlStore
 from windlass.adapters.storage.faults import translated
 from windlass.adapters.storage.guards import IMMUTABLE
 from windlass.adapters.storage.models import metadata
@@ -108,15 +110,47 @@ def test_a_job_with_evidence_cannot_be_deleted(opened: Opened) -> None:
     assert opened.store.job(job.id) == job
 
 
-def test_the_inbox_and_the_wake_up_use_their_indexes(opened: Opened) -> None:
-    if opened.engine.dialect.name != "sqlite":
-        pytest.skip("PostgreSQL's planner reads small tables whole")
-    opened.store.put_deliveries([delivery("a")])
-    for table, index, where in (
-        ("deliveries", "ix_deliveries_waiting", "processed_at_ms is null order by received_at_ms, id"),
-        ("effects", "ix_effects_open", "status = 'ordered' and ordered_at_ms < 5"),
-        ("agent_runs", "ix_agent_runs_active", "finished_at_ms is null"),
-        ("compliance_records", "uq_compliance_records", "job_id = 'x'"),
-    ):
-        plan = opened.rows(f"explain query plan select * from {table} where {where}")
-        assert index.replace("uq_compliance_records", "sqlite_autoindex_compliance_records") in plan[0]["detail"]
+def first_plan(opened: Opened, ask: Callable[[], object]) -> str:
+    """How the database would carry out the first query that `ask` makes, when reading whole tables is forbidden."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith(("SELECT", "UPDATE")):
+            asked.append((statement, parameters))
+
+    sa.event.listen(opened.engine, "before_cursor_execute", note)
+    ask()
+    sa.event.remove(opened.engine, "before_cursor_execute", note)
+    is_sqlite = opened.engine.dialect.name == "sqlite"
+    with opened.engine.connect() as connection:
+        if not is_sqlite:
+            connection.exec_driver_sql("SET enable_seqscan = off")
+        explain = "EXPLAIN QUERY PLAN " if is_sqlite else "EXPLAIN "
+        return str(connection.exec_driver_sql(explain + asked[0][0], asked[0][1]).all())
+
+
+@pytest.mark.parametrize(
+    ("index", "ask"),
+    [
+        ("ix_deliveries_waiting", lambda store: store.claim_deliveries("me", 5, 1, 1)),
+        ("ix_effects_open", lambda store: store.open_effects(5, 5)),
+        ("ix_agent_runs_active", lambda store: store.active_run_ids()),
+        ("ix_agent_jobs_due", lambda store: store.due_jobs(5, 5)),
+        ("ix_agent_jobs_newest", lambda store: store.jobs()),
+        ("ix_agent_jobs_issue", lambda store: store.latest_job("octo/demo", 1)),
+        ("ix_events_job_id_number", lambda store: store.events("x")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_asked_often_is_answered_by_an_index(
+    opened: Opened, index: str, ask: Callable[[SqlStore], object]
+) -> None:
+    assert index in first_plan(opened, lambda: ask(opened.store))
+
+
+def test_the_active_job_is_found_by_its_unique_index(opened: Opened) -> None:
+    def ask() -> None:
+        with opened.store.transaction() as transaction:
+            transaction.active_job("octo/demo", 1)
+
+    assert "uq_agent_jobs_one_active_per_issue" in first_plan(opened, ask)

@@ -18,7 +18,7 @@ from windlass.adapters.storage.connections import Connections
 from windlass.adapters.storage.inbox import Inbox
 from windlass.adapters.storage.ledger import LedgerTables
 from windlass.adapters.storage.models import (
-    TERMINAL_STATES,
+    ACTIVE,
     agent_jobs,
     agent_runs,
     agents,
@@ -111,7 +111,7 @@ class SqlStore(Inbox, LedgerTables):
             hints += [agent_jobs.c.head_sha == sha, agent_jobs.c.branch_sha == sha, agent_jobs.c.id.in_(pushed)]
         if not hints:
             return ()
-        active = (agent_jobs.c.repository == repository, agent_jobs.c.state.not_in(TERMINAL_STATES))
+        active = (agent_jobs.c.repository == repository, ACTIVE)
         query = sa.select(agent_jobs.c.id).where(*active, sa.or_(*hints)).order_by(agent_jobs.c.id)
         with self._connections.reading() as connection:
             return tuple(connection.scalars(query))
@@ -131,7 +131,7 @@ class SqlStore(Inbox, LedgerTables):
         """(job id, deadline) of active jobs whose deadline has passed, earliest first."""
         query = (
             sa.select(agent_jobs.c.id, agent_jobs.c.deadline_at_ms)
-            .where(agent_jobs.c.state.not_in(TERMINAL_STATES), agent_jobs.c.deadline_at_ms <= now_ms)
+            .where(ACTIVE, agent_jobs.c.deadline_at_ms <= now_ms)
             .order_by(agent_jobs.c.deadline_at_ms, agent_jobs.c.id)
             .limit(limit)
         )

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from windlass.adapters.storage import codec, forge_rows
 from windlass.adapters.storage.faults import translated
 from windlass.adapters.storage.models import (
-    TERMINAL_STATES,
+    ACTIVE,
     agent_jobs,
     compliance_records,
     deliveries,
@@ -78,7 +78,7 @@ class SqlTransaction:
             sa.select(SNAPSHOT).where(
                 agent_jobs.c.repository == repository,
                 agent_jobs.c.issue_number == issue_number,
-                agent_jobs.c.state.not_in(TERMINAL_STATES),
+                ACTIVE,
             )
         )
 

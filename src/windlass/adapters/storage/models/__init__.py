@@ -16,7 +16,7 @@ from windlass.adapters.storage.models.knowledge import (
 )
 from windlass.adapters.storage.models.ledger import checkpoints, compliance_records, ledger_leaves, ledger_waiting
 from windlass.adapters.storage.models.work import (
-    TERMINAL_STATES,
+    ACTIVE,
     agent_jobs,
     agent_runs,
     agents,
@@ -26,7 +26,7 @@ from windlass.adapters.storage.models.work import (
 )
 
 __all__ = [
-    "TERMINAL_STATES",
+    "ACTIVE",
     "agent_jobs",
     "agent_runs",
     "agents",

@@ -24,6 +24,7 @@ from windlass.core.job import TERMINAL, Outcome, State, TaskType
 
 TERMINAL_STATES = tuple(s for s in State if s in TERMINAL)
 ACTIVE = sa.text(f"state not in ({quoted(TERMINAL_STATES)})")
+"""The partial indexes' predicate. Queries say it in these words: neither database sees through parameters."""
 
 repositories = sa.Table(
     "repositories",
