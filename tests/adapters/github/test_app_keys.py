@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.adapters.github.canned import Canned, FakeClock, canned, hangs_up, says
 
 from windlass.adapters.github import AppAuth, GitHubForge, github_forge
-from windlass.core.errors import Forbidden, NotFound, Refused, WindlassError
+from windlass.core.errors import Forbidden, NotFound, WindlassError
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 PEM = KEY.private_bytes(
@@ -170,8 +170,11 @@ async def test_a_lost_token_is_asked_for_again(world: World, forge: GitHubForge)
 async def test_a_failed_minting_fails_all_who_wait_and_is_not_kept(world: World, forge: GitHubForge) -> None:
     world.server.on(f"POST {MINT}", says({"message": "no such repository"}, 422))
     results = await asyncio.gather(*(forge.repository("acme/shop") for _ in range(5)), return_exceptions=True)
-    assert {type(result) for result in results} == {Refused}
+    assert {type(result) for result in results} == {NotFound}
     assert len(world.server.calls(f"POST {MINT}")) == 1
+    taken = "The permissions requested are not granted to this installation."
+    world.server.on(f"POST {MINT}", says({"message": taken}, 422))
+    assert (await raised(forge.repository("acme/shop"))).code == "permission_missing"
     world.server.on(f"POST {MINT}", world.mint)
     assert (await forge.repository("acme/shop")).id == 1
 

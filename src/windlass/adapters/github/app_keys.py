@@ -95,7 +95,10 @@ class AppKeys:
         repo_name = access.repo.partition("/")[2]
         if repo_name:
             asked["repositories"] = [repository_vars(access.repo)["name"]]
-        answer = await self._ask_for_token(installation.id, asked)
+        try:
+            answer = await self._ask_for_token(installation.id, asked)
+        except Refused as exc:
+            raise self._not_given(exc, access.repo) from exc
         token = dig(answer, "token")
         if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token:
             raise unreadable("POST /app/installations/…/access_tokens")
@@ -104,6 +107,17 @@ class AppKeys:
             secret=token,
             expires_at_ms=instant_ms(answer, "expires_at") or self._clock.now_ms() + 3_600_000,
         )
+
+    def _not_given(self, problem: Refused, repo: str) -> Refused:
+        """GitHub says 422 both when it does not know the repository and when permissions were taken away."""
+        if type(problem) is not Refused:
+            return problem
+        self._installations_at_ms = None
+        if "permission" in problem.message:
+            hint = "grant the App what it asks for and accept it on the account"
+            return Forbidden(problem.message, hint=hint, code="permission_missing")
+        hint = f"check the name {repo}, and that the App's installation covers it"
+        return NotFound(problem.message, hint=hint, code="not_installed")
 
     async def _ask_for_token(self, installation_id: int, asked: dict[str, Any]) -> Any:
         """Two tries: a token that nobody received hurts nobody."""

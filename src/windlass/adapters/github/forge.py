@@ -22,12 +22,11 @@ from windlass.adapters.github.keys import Access, AppAuth, Keys, Need, TokenAuth
 from windlass.adapters.github.payload import claim, name, repository, whole
 from windlass.adapters.github.session import Session
 from windlass.adapters.github.snapshot import PullReader, permission_of
-from windlass.adapters.github.wire import Wire
+from windlass.adapters.github.wire import MAX_CONNECTIONS, Wire
 from windlass.core.errors import Refused
 from windlass.core.events import Check, PullSnapshot
 from windlass.ports import Clock, GitCredential, IssueInfo, Labelling, PullInfo, RepositoryInfo
 
-MAX_CONNECTIONS = 20
 HOSTED_WRITE_SPACING_S = 1.0
 
 

@@ -25,6 +25,7 @@ from windlass.ports import Clock
 
 READ_PAUSES_S = (0.1, 0.4)
 MAX_REDIRECTS = 3
+MAX_CONNECTIONS = 20
 MAX_ANSWER_BYTES = 32 << 20
 MAX_ITEMS = 20_000
 REDIRECTS = frozenset({301, 302, 307, 308})
@@ -34,7 +35,7 @@ RAW_ACCEPT = "application/vnd.github.raw+json"
 
 
 class Wire(GitHubAPI):
-    """`timeout_s` bounds one exchange as a whole, from connecting to the last byte."""
+    """`timeout_s` bounds one exchange as a whole, from connecting to the last byte; waiting for a turn is not in it."""
 
     def __init__(
         self, client: httpx.AsyncClient, address: Address, clock: Clock, *, timeout_s: float, api_version: str
@@ -46,6 +47,7 @@ class Wire(GitHubAPI):
         self._timeout_s = timeout_s
         self._api_version = api_version
         self._etags = EtagCache()
+        self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
 
     async def read(self, bearer: Bearer, template: str, values: Mapping[str, Any]) -> Any:
         """GET one thing: decoded JSON."""
@@ -174,6 +176,7 @@ class Wire(GitHubAPI):
         call = f"{method} {httpx.URL(url).path[:200]}"
         try:
             async with (
+                self._slots,
                 asyncio.timeout(self._timeout_s),
                 self._client.stream(method, url, headers=headers, content=body) as response,
             ):
@@ -193,6 +196,7 @@ class Wire(GitHubAPI):
             )
         try:
             async with (
+                self._slots,
                 asyncio.timeout(self._timeout_s),
                 self._client.stream("GET", url, headers={"user-agent": self.requester}) as response,
             ):
