@@ -17,7 +17,8 @@ from windlass.core.mainline import escalate, start_run
 from windlass.core.transition import Plan
 
 LAST_LOOK_S = 60
-_REREAD_S = 2.0
+_COALESCE_S = 0.25
+_STALE_S = 2.0
 _SIDE_RETRY_S = 30.0
 _WATCHED = frozenset({State.CHECKING, State.REVIEWING, State.ESCALATED})
 # Escalations that the pull request itself can answer: once it looks well again the job goes on.
@@ -38,8 +39,7 @@ _CURABLE = frozenset(
 def touch(plan: Plan, what: str) -> None:
     """Something may have changed: look again, once, however many hints there are."""
     if plan.job.pull_number is None:
-        plan.say(f"{what}: there is no pull request yet")
-        return
+        return  # the look that follows the opening will see it
     plan.say(f"{what}: look again")
     plan.set(observe_again=True)
 
@@ -60,6 +60,7 @@ def observed(plan: Plan, event: PullRequestObserved) -> None:
     elif _is_stale_head(plan.job, pull):
         plan.say(f"the forge still shows the older head {pull.head_sha[:7]}")
         plan.set(observe_again=True)
+        plan.look_delay_s = _STALE_S
     else:
         _judge_open(plan, pull)
 
@@ -111,8 +112,9 @@ def refresh(plan: Plan) -> None:
 
 
 def _look_delay_s(plan: Plan) -> float:
-    """At once, unless the last look was just answered: then the forge gets a moment to catch up."""
-    return _REREAD_S if plan.before.observing_seq is not None else 0.0
+    """At once; but hints that came during the last look share the next one."""
+    coalesce_s = _COALESCE_S if plan.before.observing_seq is not None else 0.0
+    return max(plan.look_delay_s, coalesce_s)
 
 
 def _refresh_comment(plan: Plan) -> None:
@@ -296,6 +298,7 @@ def _pending(plan: Plan, *, is_quiet: bool, waiting_for: tuple[str, ...]) -> Non
     if not waiting_for and not is_quiet:
         # Nothing is required and all are green: look again when the quiet time is over.
         plan.set(observe_again=True)
+        plan.look_delay_s = max(1.0, float(job.policy.limits.checks_quiet_s))
     if not _may_go_on(job):
         return
     started = job.state is State.CHECKING and plan.before.ci_verdict not in {"", CiVerdict.NONE}

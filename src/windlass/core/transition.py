@@ -28,12 +28,13 @@ class Transition:
 
 
 class Plan:
-    """A decision in the making."""
+    """A decision in the making. `look_delay_s`: how long the next look at the pull request may wait."""
 
     def __init__(self, job: Job, now_ms: int) -> None:
         self.before = job
         self.job = job
         self.now_ms = now_ms
+        self.look_delay_s = 0.0
         self._orders: list[Order] = []
         self._voided: list[int] = []
         self._closed: list[tuple[int, str]] = []

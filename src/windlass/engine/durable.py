@@ -18,6 +18,7 @@ import socket
 import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -32,6 +33,7 @@ log = logging.getLogger("windlass.durable")
 _NAME = "windlass"
 _VERSION = "1"
 _WORKFLOW = "carry_out_v1"
+_MOST_THREADS = 32
 _LOST = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
 CarryOut = Callable[[str, int], Awaitable[None]]
@@ -117,6 +119,7 @@ class Durable:
         self._running: dict[str, str] = {}
         self._guard: asyncio.Task[None] | None = None
         self._is_stopping = False
+        self._threads = ThreadPoolExecutor(max_workers=_MOST_THREADS, thread_name_prefix="windlass")
         self.executor_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self.on_declared_dead: Callable[[], None] = lambda: os._exit(70)
 
@@ -131,18 +134,21 @@ class Durable:
             "application_version": _VERSION,
             "serializer": DBOSPortableJSONSerializer(),
             "log_level": "ERROR",
+            "max_executor_threads": _MOST_THREADS,
         }
         await asyncio.to_thread(self._beat)
         DBOS(config=config)
         self._register(carry_out)
         DBOS.launch()
         await self._register_queues()
+        self._use_own_threads()
         await asyncio.to_thread(self._sweep)
         self._guard = asyncio.create_task(self._watch(), name="replica-guard")
 
     async def drain(self, timeout_s: float, may_leave: Callable[[], frozenset[str]]) -> None:
         """Claim nothing more, let short stages end; leave those in `may_leave()` to whoever comes next."""
         self._is_stopping = True
+        self._use_own_threads()
         await asyncio.to_thread(DBOS.destroy, workflow_completion_timeout_sec=0)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
@@ -153,6 +159,10 @@ class Durable:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._guard
         await asyncio.to_thread(self._replicas.leave, self.executor_id)
+
+    def _use_own_threads(self) -> None:
+        """DBOS makes its own pool the loop's default and shuts it down when it ends; ours outlives it, bounded."""
+        asyncio.get_running_loop().set_default_executor(self._threads)
 
     def is_lost(self, job_id: str, seq: int) -> bool:
         """Whether durable execution will not carry out this order any more."""

@@ -194,6 +194,10 @@ class LocalForge(Setup):
         """The repository's refs."""
         return dict(self.site.git(self.site.repository(full_name)).refs)
 
+    def git_path(self, full_name: str) -> Path:
+        """Where the bare repository is on disk."""
+        return self.site.git_path(self.site.repository(full_name))
+
     def clone_url(self, full_name: str) -> str:
         """Where git finds the repository."""
         return f"{self.base_url}/{self.site.repository(full_name).full_name}.git"

@@ -15,7 +15,8 @@ from typing import IO
 
 import sqlalchemy as sa
 
-from windlass.adapters.agents import CommandAgent, PatchAgent
+from windlass.adapters.agents.command import CommandAgent
+from windlass.adapters.agents.patch import PatchAgent
 from windlass.adapters.blobs import DirectoryBlobs
 from windlass.adapters.git import GitRepositories
 from windlass.adapters.github import AppAuth, TokenAuth, github_forge, translate
@@ -96,6 +97,10 @@ class Windlass:
         await self.durable.drain(self.settings.engine.drain_s, lambda: frozenset(self.outside.waiting))
         with contextlib.suppress(WindlassError):
             await asyncio.to_thread(self.ledger.checkpoint)
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of everything that is open; for an engine that was never started, or is stopped."""
         await self.forge.close()
         await asyncio.to_thread(self.store.close)
         if self.lock is not None:
@@ -205,6 +210,14 @@ class _Orders:
     def __init__(self, durable: Durable, enqueue: Enqueuer) -> None:
         self.is_lost = durable.is_lost
         self.again = enqueue.again
+
+
+def known_secrets(settings: Settings) -> tuple[str, ...]:
+    """Every secret value that the settings hold or name."""
+    given = settings.forge
+    token = secret(given.token, given.token_file, "the forge token")
+    key = secret(None, given.app_private_key_file, "the App's private key")
+    return tuple(value for value in (token, key, *webhook_secrets(settings)) if value)
 
 
 def webhook_secrets(settings: Settings) -> tuple[str, ...]:
