@@ -15,14 +15,13 @@ from windlass.adapters.agents import exchange
 from windlass.core.job import Outcome
 from windlass.ports import AgentReport, AgentTask, RunResult, RunSpec, SandboxLimits
 
-PYTHON_NOISE = (":(glob)**/__pycache__/**", ":(glob)**/*.pyc", ":(glob)**/.pytest_cache/**")
 MAX_DETAIL_CHARS = 300
 
 
 class CommandAgent:
     """One configured command line.
 
-    `noise`: git pathspecs of what it leaves behind besides the exchange's own files. `env`: what it needs to know
+    `noise`: patterns, as in `.gitignore`, of what it leaves behind besides the exchange's own files. `env`: what it needs to know
     (its keys); values reach the process only. `reads`: paths of its own installation that the sandbox must show.
     """
 
@@ -38,7 +37,7 @@ class CommandAgent:
         limits: SandboxLimits | None = None,
     ) -> None:
         self.name = name
-        self.noise: tuple[str, ...] = (*exchange.NOISE, *PYTHON_NOISE, *noise)
+        self.noise: tuple[str, ...] = (*exchange.NOISE, *noise)
         self._command = command
         self._needs_network = needs_network
         self._env = dict(env or {})

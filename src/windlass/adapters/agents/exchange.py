@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from contextlib import suppress
 from pathlib import Path
+
+from windlass.core.errors import Refused
 
 INSTRUCTIONS = "windsurf-instructions.txt"
 REPORT = "windsurf-output.txt"
@@ -26,11 +27,19 @@ _STAMP = re.compile(r"^\[?\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?\]?\s*
 
 
 def put_task(workspace: Path, prompt: str) -> str:
-    """Write the instructions and remove a stale report; the text as the agent gets it."""
+    """Write the instructions and remove a stale report; the text as the agent gets it.
+
+    Raises Refused (exchange_blocked) when the repository has a folder where one of the two files must be.
+    """
     text = prompt.replace(MARKER, "WORK COMPLETED")
     for name in (INSTRUCTIONS, REPORT):
-        with suppress(FileNotFoundError):
+        try:
             (workspace / name).unlink()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            hint = "rename it in the repository, or use an agent with another exchange"
+            raise Refused(f"{name} cannot be replaced: {error.strerror}", code="exchange_blocked", hint=hint) from error
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(workspace / INSTRUCTIONS, flags, 0o644), "w", encoding="utf-8", errors="replace") as file:
         file.write(text)
@@ -48,10 +57,11 @@ def _read_plain(path: Path) -> bytes | None:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
+    seen = os.fstat(fd)
+    if not stat.S_ISREG(seen.st_mode):
+        os.close(fd)
+        return None
     with os.fdopen(fd, "rb") as file:
-        seen = os.fstat(fd)
-        if not stat.S_ISREG(seen.st_mode):
-            return None
         file.seek(max(0, seen.st_size - MAX_REPORT_BYTES))
         return file.read(MAX_REPORT_BYTES)
 

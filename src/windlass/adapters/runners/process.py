@@ -222,7 +222,8 @@ class ProcessRunner:
         if not run.at.is_dir():
             return
         (run.at / "stop").touch()
-        run.signal(signal.SIGTERM)
+        if run.is_alive():
+            run.signal(signal.SIGTERM)
         until = time.monotonic() + STOP_S
         while run.is_alive() and time.monotonic() < until:
             time.sleep(POLL_S[0])

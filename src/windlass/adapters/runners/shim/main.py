@@ -121,6 +121,7 @@ def run(spec: Spec, at: str) -> None:
 def main(at: str) -> int:
     """Take over the directory, say who we are, and run."""
     os.set_inheritable(ALIVE_FD, False)
+    os.closerange(ALIVE_FD + 1, os.sysconf("SC_OPEN_MAX"))  # what Windlass itself inherited is not the agent's business
     adopt_orphans()
     with open(os.path.join(at, "spec.json"), encoding="utf-8") as file:
         spec = json.load(file)
