@@ -106,7 +106,8 @@ async def test_many_starts_of_one_id_in_one_process_start_one(bench: Bench) -> N
 async def test_a_shim_that_dies_is_a_lost_run_without_orphans(bench: Bench) -> None:
     spec = bench.spec(f"echo before; (setsid sleep {bench.number} &); sleep {bench.number}")
     await bench.runner.start(spec)
-    await bench.until(lambda: len(alive_with(bench.number)) >= 2)
+    await bench.until(lambda: len(alive_with(f"sleep\0{bench.number}")) == 2)
+    await bench.until(lambda: (bench.root / spec.id / "output").read_bytes() == b"before\n")
     waiting = asyncio.create_task(bench.runner.wait(spec.id))
     os.kill(json.loads((bench.root / spec.id / "started.json").read_text())["pid"], signal.SIGKILL)
     result = await asyncio.wait_for(waiting, 20)
