@@ -13,10 +13,12 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.adapters.github.canned import canned, says
 
-from windlass.adapters.github import AppAuth, GitHubForge, TokenAuth, github_forge
+from windlass.adapters.github import AppAuth, GitHubForge, TokenAuth, github_forge, translate, verify_signature
 from windlass.core.errors import Conflict, Forbidden, NotFound, Refused, Unavailable
 from windlass.core.events import PullSnapshot
+from windlass.core.hints import IssueHint, PullHint
 from windlass.localforge import LocalForge
 from windlass.ports import Forge, GitCredential
 
@@ -438,3 +440,63 @@ async def test_a_lost_answer_leaves_one_comment(stage: Stage) -> None:
     await stage.forge.upsert_comment(REPO, number, marker=MARK, body="end")
     listed = await stage.act("bob", "GET", f"/repos/{REPO}/issues/{number}/comments")
     assert [c["body"] for c in listed if MARK in c["body"]] == [f"end\n\n{MARK}"]
+
+
+async def test_what_did_not_change_costs_nothing(stage: Stage) -> None:
+    first = await stage.forge.repository(REPO)
+    assert await stage.forge.repository(REPO) == first
+    asked = [e.status for e in stage.local.exchanges if e.template == "/repos/{owner}/{repo}"]
+    assert asked == [200, 304]
+
+
+async def test_lost_deliveries_are_found_and_sent_again(stage: Stage) -> None:
+    async with canned() as receiver:
+        hook_url = f"{receiver.url}/hook"
+        receiver.on("POST /api/v3/hook", says({}, 500))
+        stage.local.set_webhook(None if stage.is_app else REPO, hook_url, "secret")
+        stage.local.grant(REPO, "windlass-bot", "admin")
+        auth = _auth(stage.local, stage.tokens, is_app=False)
+        forge = stage.forge
+        if not stage.is_app:
+            forge = github_forge(api_url=stage.local.api_url, auth=auth, clock=stage.clock, webhook_url=hook_url)
+            await forge.repository(REPO)
+        stage.local.open_issue(REPO, "bob", "t", "b", ["AI-Ready"])
+        await stage.local.idle()
+        receiver.on("POST /api/v3/hook", says({}, 202))
+        lost = await forge.failed_deliveries(0)
+        before = len(receiver.seen)
+        for key in lost:
+            await forge.redeliver(key)
+        await stage.local.idle()
+        again = await forge.failed_deliveries(0)
+        later = await forge.failed_deliveries(stage.clock.now_ms() + 3_600_000)
+        guids = [seen.headers["x-github-delivery"] for seen in receiver.seen]
+        if forge is not stage.forge:
+            await forge.close()
+    assert len(lost) == before >= 2
+    assert (again, later) == ((), ())
+    assert sorted(guids[before:]) == sorted(guids[:before])
+
+
+async def test_its_webhooks_are_understood(stage: Stage) -> None:
+    async with canned() as receiver:
+        receiver.on("POST /api/v3/hook", says({}, 202))
+        stage.local.set_webhook(None, f"{receiver.url}/hook", "secret")
+        issue = stage.local.open_issue(REPO, "bob", "t", "b", ["AI-Ready"])
+        number = await stage.pull()
+        head = (await stage.checked(number)).head_sha
+        await stage.act("ann", "POST", f"/repos/{REPO}/pulls/{number}/reviews", {"event": "APPROVE"})
+        await stage.local.idle()
+    sent = [(d, d.payload.encode()) for d in stage.local.deliveries()]
+    hints = [(d.event, hint) for d, body in sent for hint in translate(d.event, body)]
+    labelled = IssueHint(repository=REPO, number=issue, action="labeled", by="bob")
+    pushed = PullHint(repository=REPO, number=None, branch="ai-1", sha=head, what="push")
+    assert {("issues", labelled), ("push", pushed)} <= set(hints)
+    told = {event for event, hint in hints if isinstance(hint, PullHint) and hint.sha == head}
+    assert told >= {"push", "pull_request", "pull_request_review", "check_run", "check_suite"}
+    ours = [hint for _, hint in hints if isinstance(hint, PullHint)]
+    assert all(hint.branch in {"ai-1", ""} for hint in ours)
+    for delivery, body in sent:
+        headers = {key.lower(): value for key, value in delivery.request_headers.items()}
+        assert verify_signature(body, headers["x-hub-signature-256"], ["retired", "secret"])
+        assert not verify_signature(body + b" ", headers["x-hub-signature-256"], ["retired", "secret"])
