@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from windlass.core import workflow
-from windlass.core.events import Event, IssueLabelled, IssueWithdrawn
+from windlass.core.events import Event, IssueLabelled, IssueWithdrawn, PullRequestObserved
 from windlass.core.job import Job, State
 from windlass.core.policy import Policy
 from windlass.core.transition import Transition
@@ -79,7 +79,7 @@ class Door:
                 tx.finish_event(event_id, job_id=None, before=None, after=None, why=("no such job",), policy=None)
                 return Handled(is_new=True, job=None, why=("no such job",))
             transition = workflow.decide(job, event, job.policy, now_ms)
-            self._write(tx, event_id, job, transition, now_ms)
+            self._write(tx, event_id, event, job, transition, now_ms)
         self._tell(job, transition)
         return Handled(is_new=True, job=transition.job, why=transition.why)
 
@@ -99,7 +99,7 @@ class Door:
             active = tx.active_job(event.repository, event.issue.number)
             if active is not None and active.state is not State.ESCALATED:
                 transition = workflow.decide(active, event, active.policy, now_ms)
-                self._write(tx, event_id, active, transition, now_ms)
+                self._write(tx, event_id, event, active, transition, now_ms)
                 return Handled(is_new=True, job=active, why=transition.why)
             if active is not None:
                 self._give_way(tx, active, event, now_ms)
@@ -111,7 +111,7 @@ class Door:
         known = tx.known_shas(event.repository, event.issue.number)
         transition = workflow.open_job(event, policy, now_ms, job_id=self._new_id(), known_shas=known)
         tx.insert_job(transition.job)
-        self._write(tx, event_id, None, transition, now_ms)
+        self._write(tx, event_id, event, None, transition, now_ms)
         return transition
 
     def _give_way(self, tx: Transaction, active: Job, event: IssueLabelled, now_ms: int) -> None:
@@ -119,9 +119,12 @@ class Door:
         withdrawn = IssueWithdrawn(how=workflow.ASKED_AGAIN, by=event.requested_by)
         event_id = tx.insert_event(f"again:{active.id}:{event.epoch}", active.id, withdrawn, now_ms)
         assert event_id is not None
-        self._write(tx, event_id, active, workflow.decide(active, withdrawn, active.policy, now_ms), now_ms)
+        transition = workflow.decide(active, withdrawn, active.policy, now_ms)
+        self._write(tx, event_id, withdrawn, active, transition, now_ms)
 
-    def _write(self, tx: Transaction, event_id: int, before: Job | None, transition: Transition, now_ms: int) -> None:
+    def _write(
+        self, tx: Transaction, event_id: int, event: Event, before: Job | None, transition: Transition, now_ms: int
+    ) -> None:
         job = transition.job
         tx.save_job(job)
         for seq, status in transition.closed:
@@ -130,6 +133,8 @@ class Door:
         for order in transition.orders:
             place = place_of(job.repository, order.effect.kind)
             tx.add_order(job.id, order, now_ms, queue=place.queue, partition=place.partition, priority=place.priority)
+        if isinstance(event, PullRequestObserved):
+            tx.save_checks(job.id, event.pull, now_ms)
         tx.add_records(job.id, transition.records, now_ms)
         tx.finish_event(event_id, job_id=job.id, before=before, after=job, why=transition.why, policy=job.policy)
 

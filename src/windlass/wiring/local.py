@@ -166,6 +166,7 @@ async def session(options: RunOptions, workdir: Path, on_change: OnChange) -> As
     try:
         async with _engine(options, workdir, base_url, tokens, on_change) as (windlass, changes):
             ci.windlass = windlass
+            await windlass.start()
             command = await _test_command(options, workdir, source, base)
             checks = {"tests": command} if command else {"no-tests": "echo 'no test command was found'"}
             _make_repository(forge, name, source, base, checks, options)
@@ -174,7 +175,6 @@ async def session(options: RunOptions, workdir: Path, on_change: OnChange) -> As
                 secret = windlass.settings.forge.webhook_secret
                 assert secret is not None
                 forge.set_webhook(name, f"{api_url}/webhooks/github", secret.get_secret_value(), _EVENTS)
-                await windlass.start()
                 yield LocalSession(
                     windlass=windlass,
                     forge=forge,

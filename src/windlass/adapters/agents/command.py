@@ -21,8 +21,9 @@ MAX_DETAIL_CHARS = 300
 class CommandAgent:
     """One configured command line.
 
-    `noise`: patterns, as in `.gitignore`, of what it leaves behind besides the exchange's own files. `env`: what it needs to know
-    (its keys); values reach the process only. `reads`: paths of its own installation that the sandbox must show.
+    `noise`: patterns, as in `.gitignore`, of what it leaves behind besides the exchange's own files. `env`: what it
+    needs to know (its keys); values reach the process only. `reads`: paths of its own installation that the sandbox
+    must show.
     """
 
     def __init__(

@@ -1,0 +1,54 @@
+# Every target sets up what it needs. `make` alone lists them.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo test check lint types contracts docs chaos bench lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/.run ## install Windlass into .venv: the command is .venv/bin/windlass
+
+.venv/.run: requirements.lock pyproject.toml scripts/setup
+	@scripts/setup run
+
+setup-dev: .venv/.dev ## the same with everything that tests and checks need
+
+.venv/.dev: requirements-dev.lock pyproject.toml scripts/setup
+	@scripts/setup dev
+
+demo: .venv/.run ## watch one issue become a merged pull request
+	@$(BIN)/windlass demo
+
+test: .venv/.dev ## the test suite
+	$(PYTEST) -n 2 --dist worksteal
+
+check: lint types contracts docs test ## everything that CI asks for
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.dev
+	$(BIN)/mypy
+
+contracts: .venv/.dev
+	$(BIN)/lint-imports
+
+docs: .venv/.dev
+	$(BIN)/python scripts/erd.py --check
+
+chaos: .venv/.dev ## kill -9 at random under load, on SQLite and PostgreSQL (up to 30 minutes)
+	$(BIN)/python -m tests.chaos
+
+bench: .venv/.dev ## every figure side by side with a peer or a floor
+	$(BIN)/python -m benchmarks
+
+lock: .venv/.dev ## pin all dependencies anew, with hashes
+	$(BIN)/python scripts/lock.py
+
+clean: ## remove what the targets made
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
