@@ -441,7 +441,7 @@ class Repositories(Protocol):
     async def collect(
         self, repo: str, start_sha: str, directory: Path, *, policy: Policy, noise: Sequence[str] = ()
     ) -> Collected:
-        """Take in what is in `directory` as a change on `start_sha`, leaving out `noise` (patterns as in core.patch_guard)."""
+        """Take in what is in `directory` as a change on `start_sha`, without `noise` (patterns: core.patch_guard)."""
 
     async def restore(self, repo: str, patch: PatchRef, diff: bytes) -> str:
         """Rebuild the patched tree from its diff; the tree's id. Raises Broken when it is not `patch.tree_sha`."""

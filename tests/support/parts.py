@@ -44,6 +44,6 @@ def _has_module(name: str) -> bool:
 def _bubblewrap() -> str:
     if not shutil.which("bwrap"):
         return "no bwrap command (apt: bubblewrap)"
-    probe = ["bwrap", "--ro-bind", "/", "/", "--unshare-user", "--unshare-pid", "--unshare-net", "--dev", "/dev", "true"]
-    done = subprocess.run(probe, capture_output=True, text=True, check=False)
+    probe = ["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--unshare-user", "--unshare-pid", "--unshare-net"]
+    done = subprocess.run([*probe, "true"], capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else f"bwrap cannot make namespaces here: {done.stderr.strip()[:200]}"

@@ -25,7 +25,10 @@ async def push_patch(claim: Claim, effect: PushPatch) -> PatchPushed:
     diff = await asyncio.to_thread(outside.blobs.get, effect.patch.digest)
     tree_sha = await outside.repositories.restore(repo, effect.patch, diff)
     message = messages.commit_message(
-        title=effect.title, issue_number=effect.issue_number, job_id=claim.job.id, agent=effect.agent or outside.settings.default_agent
+        title=effect.title,
+        issue_number=effect.issue_number,
+        job_id=claim.job.id,
+        agent=effect.agent or outside.settings.default_agent,
     )
     head_sha = await outside.repositories.commit(
         repo,
