@@ -13,7 +13,7 @@ from windlass.core.redaction import mask
 from windlass.ports import Agent, Blobs, Clock, Forge, Notifier, Repositories, Runner, SandboxLimits, Store
 
 
-class Overtaken(Exception):  # noqa: N818 a signal between stages, not an error
+class Overtaken(Exception):
     """This claim is not the current one any more: whoever holds the newer one answers."""
 
 

@@ -14,31 +14,11 @@ from windlass.core import testing_commands, verification
 from windlass.core.effects import VerifyPatch
 from windlass.core.events import PatchVerified
 from windlass.core.job import TestRun, Verification
+from windlass.core.weakening_config import is_test_config
 from windlass.engine.stages.context import Claim
 from windlass.ports import Deadlines, RunResult, RunSpec
 
 _LONGEST_FILE = 1 << 20
-_TEST_CONFIGURATION = frozenset(
-    {
-        "pytest.ini",
-        "pyproject.toml",
-        "tox.ini",
-        "setup.cfg",
-        ".coveragerc",
-        "noxfile.py",
-        "package.json",
-        "jest.config.js",
-        "jest.config.ts",
-        "jest.config.json",
-        "vitest.config.ts",
-        "vitest.config.js",
-        ".mocharc.json",
-        ".mocharc.yml",
-        "karma.conf.js",
-        "Makefile",
-        "Cargo.toml",
-    }
-)
 _LONGEST_LOG = 2 << 20
 
 
@@ -105,7 +85,8 @@ async def _changes(claim: Claim, effect: VerifyPatch, head_tree: str) -> tuple[v
 
 
 def _may_weaken(path: str) -> bool:
-    return verification.is_test_path(path) or path.rsplit("/", 1)[-1] in _TEST_CONFIGURATION
+    """Files in which a test can be weakened; Rust keeps tests beside the code."""
+    return verification.is_test_path(path) or is_test_config(path) or path.endswith(".rs")
 
 
 async def _text(claim: Claim, treeish: str, path: str) -> str | None:
@@ -143,24 +124,13 @@ async def _run(claim: Claim, command: str, tree: str, which: str) -> TestRun:
 async def _judge(claim: Claim, result: RunResult) -> TestRun:
     log = claim.outside.redact(await asyncio.to_thread(_tail, result.output))
     log_digest = await claim.outside.keep(log.encode())
-    passed, failed, summary = verification.parse_tests(log)
-    return TestRun(
-        status=_status(result),
+    return verification.judge(
+        ended=result.ended,
         exit_code=result.exit_code,
+        output=log,
         duration_s=result.duration_s,
-        failed_tests=tuple(failed)[:200],
-        passed_tests=tuple(passed)[:200],
         log_digest=log_digest,
-        summary=(summary or _last_line(log))[:200],
     )
-
-
-def _status(result: RunResult) -> str:
-    if result.ended == "timed_out":
-        return "timed_out"
-    if result.ended != "exited" or result.exit_code in {126, 127}:
-        return "errored"
-    return "passed" if result.exit_code == 0 else "failed"
 
 
 def _tail(path: Path) -> str:
@@ -171,8 +141,3 @@ def _tail(path: Path) -> str:
             return stream.read().decode("utf-8", "replace")
     except OSError:
         return ""
-
-
-def _last_line(log: str) -> str:
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
