@@ -10,21 +10,27 @@ import os
 import secrets as randomness
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sized
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
 from windlass.adapters.github import verify_signature
 from windlass.config import Settings
-from windlass.core.errors import Refused
+from windlass.core.errors import Refused, WindlassError
 from windlass.faces.api.app import Backend, create_app
 from windlass.wiring.parts import Windlass, build, webhook_secrets
 
 log = logging.getLogger("windlass.service")
 
 TOKEN_FILE = "api-token"  # noqa: S105 a file's name
+# On demand: every pull request at once, orders that are silent for longer than an engine's poll, what GitHub still has.
+_ALL_PULLS = 100_000
+_LOOK_PERIOD_S = 0.1
+_LOST_AFTER_S = 5.0
+_REDELIVERED_FOR_S = 3 * 86_400
 
 
 class QuietServer(uvicorn.Server):
@@ -52,9 +58,35 @@ def api_of(windlass: Windlass) -> FastAPI:
         is_ready=windlass.is_ready,
         now_ms=windlass.clock.now_ms,
         export_evidence=export,
+        reconcile=lambda: repair(windlass),
         largest_payload_bytes=settings.api.largest_payload_bytes,
     )
     return create_app(backend)
+
+
+async def repair(windlass: Windlass) -> dict[str, Any]:
+    """One whole repair pass on demand: how much each part found, and what kept a part from being done."""
+    duties = windlass.reconciler
+    parts: dict[str, Callable[[], Awaitable[Sized | int]]] = {
+        "deadlines": lambda: asyncio.to_thread(duties.deadlines),
+        "orders": lambda: asyncio.to_thread(duties.orders, _LOST_AFTER_S),
+        "reaped": duties.reap,
+        "looks": lambda: asyncio.to_thread(duties.look_again, _ALL_PULLS, _LOOK_PERIOD_S),
+        "issues": duties.issues,
+        "withdrawn": duties.look_at_withdrawn,
+        "redelivered": lambda: duties.deliveries(_REDELIVERED_FOR_S),
+    }
+    found: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    for name, act in parts.items():
+        try:
+            done = await act()
+        except WindlassError as error:
+            problems[name] = str(error)
+        else:
+            found[name] = done if isinstance(done, int) else len(done)
+    log.info("repaired on demand", extra={"found": found, "problems": problems})
+    return {**found, "problems": problems}
 
 
 def api_token(state_dir: Path) -> str:

@@ -11,7 +11,7 @@ import hmac
 import json
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -42,6 +42,7 @@ class Backend:
     is_ready: Callable[[], Awaitable[str]]
     now_ms: Callable[[], int]
     export_evidence: Callable[[str], Awaitable[bytes]]
+    reconcile: Callable[[], Awaitable[Mapping[str, Any]]]
     largest_payload_bytes: int
 
 
@@ -97,6 +98,19 @@ class StatusAnswer(BaseModel):
     version: str
     counts: dict[str, int]
     jobs: list[JobView]
+
+
+class ReconcileAnswer(BaseModel):
+    """How much one repair pass found to do, and which of its parts could not be done (name: why)."""
+
+    deadlines: int = 0
+    orders: int = 0
+    reaped: int = 0
+    looks: int = 0
+    issues: int = 0
+    withdrawn: int = 0
+    redelivered: int = 0
+    problems: dict[str, str] = Field(default_factory=dict)
 
 
 class Problem(BaseModel):
@@ -217,6 +231,10 @@ def _jobs(backend: Backend) -> APIRouter:
             return StatusAnswer(version=__version__, counts=backend.queries.counts(), jobs=views)
 
         return await asyncio.to_thread(ask)
+
+    @router.post("/api/v1/reconcile", summary="Make up for lost webhooks and orders now")
+    async def reconcile() -> ReconcileAnswer:
+        return ReconcileAnswer(**await backend.reconcile())
 
     _job_details(router, backend)
     return router

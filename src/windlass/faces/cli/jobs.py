@@ -1,4 +1,4 @@
-"""`windlass start-job`, `stop-job`, `status`, `why` and `logs`: clients of a running `windlass serve`."""
+"""`windlass start-job`, `stop-job`, `status`, `why`, `logs` and `reconcile`: clients of a running `windlass serve`."""
 
 from __future__ import annotations
 
@@ -119,6 +119,21 @@ def logs(tools: Tools, job: str, config: Path | None, as_json: bool) -> None:
     answer = _call(tools, config, "GET", f"/api/v1/jobs/{_quoted(job)}/logs")
     parts = [f"── {entry['run']} {entry['kind']} ──\n{_shown(entry['text'])}" for entry in answer]
     _show(answer, "\n".join(parts) or "nothing yet", as_json=as_json)
+
+
+@click.command()
+@_CONFIG
+@_JSON
+@click.pass_obj
+def reconcile(tools: Tools, config: Path | None, as_json: bool) -> None:
+    """Have the server look at everything again now, as it does by itself every minute."""
+    answer = _call(tools, config, "POST", "/api/v1/reconcile")
+    problems = answer["problems"]
+    lines = [f"{name:<12} {count}" for name, count in answer.items() if name != "problems" and name not in problems]
+    lines += [f"{name:<12} not done: {visible(why)}" for name, why in problems.items()]
+    _show(answer, "\n".join(lines), as_json=as_json)
+    if problems:
+        sys.exit(exits.UNAVAILABLE)
 
 
 def _call(tools: Tools, config: Path | None, method: str, path: str, **more: Any) -> Any:

@@ -11,7 +11,7 @@ from windlass import __version__
 from windlass.core.errors import WindlassError
 from windlass.faces.cli import exits
 from windlass.faces.cli.evidence import evidence
-from windlass.faces.cli.jobs import logs, start_job, status, stop_job, why
+from windlass.faces.cli.jobs import logs, reconcile, start_job, status, stop_job, why
 from windlass.faces.cli.options import Tools
 from windlass.faces.cli.run import demo, run
 
@@ -42,5 +42,5 @@ def serve(tools: Tools, config: Path | None) -> None:
         sys.exit(exits.of_error(error))
 
 
-for _command in (run, demo, start_job, stop_job, status, why, logs, evidence):
+for _command in (run, demo, start_job, stop_job, status, why, logs, reconcile, evidence):
     windlass.add_command(_command)
