@@ -37,8 +37,10 @@ class Actor:
 
     @property
     def login(self) -> str:
-        """Who writes appear under. Raises Denied (403) for a JWT and for nobody."""
+        """Who writes appear under. Raises Denied: 401 for nobody, 403 for an App's JWT."""
         if self.account is None:
+            if self.app is None:
+                raise Denied(401, "Requires authentication")
             raise forbidden("Resource not accessible by integration")
         return self.account.login
 

@@ -40,6 +40,7 @@ from windlass.ports import Clock
 CI_SLUG: Final = "localforge-ci"
 _SAVE_EVERY_S: Final = 1.0
 _START_LIMIT_S: Final = 10.0
+_STOP_LIMIT_S: Final = 2
 
 
 class LocalForge(Setup):
@@ -117,7 +118,14 @@ class LocalForge(Setup):
         listener = _listen(host, port)
         name = f"[{host}]" if ":" in host else host
         self.open(f"http://{name}:{listener.getsockname()[1]}")
-        config = uvicorn.Config(self.app, log_config=None, access_log=False, lifespan="off", timeout_keep_alive=30)
+        config = uvicorn.Config(
+            self.app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=_STOP_LIMIT_S,
+        )
         self._server = _Server(config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         deadline = time.monotonic() + _START_LIMIT_S
@@ -138,7 +146,6 @@ class LocalForge(Setup):
         """Stop serving and save. Checks that run are killed, and run again after the next start."""
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True
-            self._server.force_exit = True
             await self._serving
             self._server = self._serving = None
         await self.site.settle()

@@ -9,7 +9,7 @@ from windlass.localforge.errors import invalid
 from windlass.localforge.hub import Hub
 from windlass.localforge.model import CheckRun, CheckSuite, Repository, Status
 from windlass.localforge.shapes.checks import webhook_check_run, webhook_check_suite
-from windlass.localforge.shapes.repositories import commit as commit_shape
+from windlass.localforge.shapes.repositories import webhook_commit
 from windlass.localforge.site import iso
 
 STATES: Final = ("error", "failure", "pending", "success")
@@ -33,7 +33,7 @@ async def set_status(hub: Hub, repo: Repository, status: Status) -> None:
         raise invalid("Status", "sha", "custom", "This SHA and context has reached the maximum number of statuses.")
     repo.statuses.append(status)
     site, git = hub.site, hub.site.git(repo)
-    shape = commit_shape(site, repo, await git.commit(status.sha))
+    shape = webhook_commit(site, repo, await git.commit(status.sha))
     branches = [
         {"name": name, "commit": {"sha": sha, "url": shape["url"]}, "protected": name in repo.protections}
         for name, sha in git.branches().items()

@@ -43,8 +43,10 @@ async def contents(call: Call) -> Reply:
     sha = await call.git.resolve(ref)
     if sha is None:
         raise Denied(404, f"No commit found for the ref {ref[:100]}" if call.git.refs else "This repository is empty.")
+    if "\0" in path or {"", ".", ".."} & set(path.split("/")):
+        raise not_found()
     entries = await call.git.entries(sha, path)
-    if not entries or ".." in path.split("/"):
+    if not entries:
         raise not_found()
     entry = entries[0]
     if entry.kind == "tree":

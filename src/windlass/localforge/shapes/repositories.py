@@ -156,7 +156,7 @@ def _person(signature: Signature) -> dict[str, Any]:
     return {"name": signature.name, "email": signature.email, "date": git_time(signature)}
 
 
-_UNSIGNED: Final = {"verified": False, "reason": "unsigned", "signature": None, "payload": None}
+_UNSIGNED: Final = {"verified": False, "reason": "unsigned", "signature": None, "payload": None, "verified_at": None}
 
 
 def git_commit(site: Site, repo: Repository, found: Commit) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def git_commit(site: Site, repo: Repository, found: Commit) -> dict[str, Any]:
         "tree": {"sha": found.tree, "url": f"{url}/git/trees/{found.tree}"},
         "message": found.message,
         "parents": parents(site, repo, found, "git/commits"),
-        "verification": {**_UNSIGNED, "verified_at": None},
+        "verification": dict(_UNSIGNED),
     }
 
 
@@ -204,6 +204,13 @@ def commit(site: Site, repo: Repository, found: Commit) -> dict[str, Any]:
         "committer": _account_of(site, found.committer),
         "parents": parents(site, repo, found),
     }
+
+
+def webhook_commit(site: Site, repo: Repository, found: Commit) -> dict[str, Any]:
+    """The `commit` shape of webhooks, which do not say when a signature was verified."""
+    shape = commit(site, repo, found)
+    del shape["commit"]["verification"]["verified_at"]
+    return shape
 
 
 def _account_of(site: Site, signature: Signature) -> dict[str, Any] | None:
