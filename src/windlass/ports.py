@@ -6,7 +6,7 @@ error that leaves one is a `WindlassError`. Blocking roles (Store, Ledger parts,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -188,6 +188,15 @@ class Store(Protocol):
     ) -> tuple[str, ...]:
         """Ids of active jobs that a hint about this branch, commit or pull request concerns."""
 
+    def jobs_with_pull(self, after: str, limit: int) -> tuple[str, ...]:
+        """Ids above `after`, in order, of active jobs that have a pull request."""
+
+    def jobs_by_prefix(self, prefix: str, limit: int) -> tuple[str, ...]:
+        """Ids that begin with `prefix`, in order."""
+
+    def count_jobs(self) -> Mapping[str, int]:
+        """State → number of jobs in it; states without a job are left out."""
+
     def latest_job(self, repository: str, issue_number: int) -> Job | None:
         """The newest job on an issue, whatever its state."""
 
@@ -215,8 +224,8 @@ class Store(Protocol):
     def runs(self, job_id: str) -> tuple[RunRecord, ...]:
         """A job's runs, oldest first."""
 
-    def active_run_ids(self) -> frozenset[str]:
-        """Runs that a sandbox may be up for."""
+    def is_open(self, job_id: str, seq: int) -> bool:
+        """Whether an order waits or is being carried out."""
 
     def repositories(self) -> tuple[str, ...]:
         """Full names of the repositories that are known and not disabled."""
@@ -538,8 +547,8 @@ class Runner(Protocol):
     async def discard(self, run_id: str) -> None:
         """Kill and forget: files, limits, names."""
 
-    async def reap(self, keep: frozenset[str]) -> tuple[str, ...]:
-        """Kill what runs under our instance's name and is not in `keep`; the ids."""
+    async def reap(self, is_wanted: Callable[[str], bool]) -> tuple[str, ...]:
+        """Discard every run, living or over, of our instance that is not wanted; the ids of those that lived."""
 
     def isolation(self) -> str:
         """What holds the agent, in one line for people and records (`bubblewrap 0.8.0`, or what is missing)."""

@@ -18,6 +18,7 @@ from tests.support.storage_samples import (
 from tests.support.stores import Opened
 
 from windlass.adapters.storage import SqlStore, SqlTransaction
+from windlass.core.effects import Order, StopRun
 from windlass.core.errors import Conflict, NotFound, Refused
 from windlass.core.events import Check, IssueWithdrawn, StopRequested
 from windlass.core.job import Approval, State
@@ -135,6 +136,26 @@ def test_hints_find_active_jobs(store: SqlStore) -> None:
     assert store.find_jobs(REPOSITORY, sha="e" * 40) == ()
     save(store, job, state=State.MERGED, deadline_at_ms=None)
     assert store.find_jobs(REPOSITORY, branch="ai-1") == ()
+
+
+def test_watched_counted_and_named_jobs(store: SqlStore) -> None:
+    watched = save(store, put(store, sample_job(1)), pull_number=4)
+    plain = put(store, sample_job(2))
+    over = save(store, put(store, sample_job(3)), pull_number=6, state=State.MERGED, deadline_at_ms=None)
+    assert store.jobs_with_pull("", 10) == (watched.id,)
+    assert store.jobs_with_pull(watched.id, 10) == ()
+    assert store.jobs_by_prefix(plain.id, 10) == (plain.id,)
+    assert set(store.jobs_by_prefix("", 10)) == {watched.id, plain.id, over.id}
+    assert len(store.jobs_by_prefix("", 2)) == 2
+    assert store.jobs_by_prefix("~", 10) == ()
+    assert store.count_jobs()["merged"] == 1
+    assert sum(store.count_jobs().values()) == 3
+    with store.transaction() as transaction:
+        transaction.add_order(
+            plain.id, Order(seq=0, effect=StopRun(run_id="r")), 5, queue="q", partition="p", priority=1
+        )
+    assert store.is_open(plain.id, 0)
+    assert not store.is_open(plain.id, 1)
 
 
 def test_due_jobs_come_earliest_first(store: SqlStore) -> None:

@@ -71,13 +71,11 @@ def test_runs_are_inserted_then_updated(opened: Opened) -> None:
     second = dataclasses.replace(run, id="r2", attempt=2)
     store.save_run(run)
     store.save_run(second)
-    assert store.active_run_ids() == {"r1", "r2"}
     done = dataclasses.replace(
         run, status="finished", outcome="completed", started_at_ms=1, finished_at_ms=2, peak_memory_bytes=1 << 40
     )
     store.save_run(done)
     assert store.runs(job.id) == (done, second)
-    assert store.active_run_ids() == {"r2"}
     assert store.runs("none") == ()
     assert [row["name"] for row in opened.rows("select name from agents")] == ["patch"]
     with pytest.raises(Conflict):

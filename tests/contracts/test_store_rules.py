@@ -134,7 +134,6 @@ def first_plan(opened: Opened, ask: Callable[[], object]) -> str:
     [
         ("ix_deliveries_waiting", lambda store: store.claim_deliveries("me", 5, 1, 1)),
         ("ix_effects_open", lambda store: store.open_effects(5, 5)),
-        ("ix_agent_runs_active", lambda store: store.active_run_ids()),
         ("ix_agent_jobs_due", lambda store: store.due_jobs(5, 5)),
         ("ix_agent_jobs_newest", lambda store: store.jobs()),
         ("ix_agent_jobs_issue", lambda store: store.latest_job("octo/demo", 1)),

@@ -51,6 +51,8 @@ class Executor:
                 raise Overtaken(claim.key)
         except Overtaken:
             log.info("overtaken", extra={"job": job_id, "seq": seq, "effect": effect.kind})
+            if not await asyncio.to_thread(store.is_open, job_id, seq):
+                await self._tidy(effect)
             return
         await self._report(claim, event)
         await self._tidy(effect)

@@ -41,9 +41,10 @@ class Queries:
         job = self._store.job(job_id)
         if job is not None:
             return job
-        matches = [j for j in self._store.jobs(limit=10_000) if j.id.startswith(job_id)] if len(job_id) >= 4 else []
-        if len(matches) == 1:
-            return matches[0]
+        matches = self._store.jobs_by_prefix(job_id, 2) if len(job_id) >= 4 else ()
+        job = self._store.job(matches[0]) if len(matches) == 1 else None
+        if job is not None:
+            return job
         raise NotFound(f"there is no job {job_id}", hint="`windlass status` lists the jobs")
 
     def jobs(
@@ -79,10 +80,7 @@ class Queries:
 
     def counts(self) -> dict[str, int]:
         """How many jobs are in each state."""
-        counts = dict.fromkeys((state.value for state in State), 0)
-        for job in self._store.jobs(limit=1_000_000):
-            counts[job.state.value] += 1
-        return counts
+        return {state.value: 0 for state in State} | dict(self._store.count_jobs())
 
 
 def _explain(stored: StoredEvent) -> Explained:

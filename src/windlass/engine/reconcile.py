@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
+import shutil
+from pathlib import Path
 from typing import Protocol
 
 from windlass.core.errors import NotFound, Unavailable, WindlassError
@@ -18,8 +19,6 @@ from windlass.engine.loop import Door, Place, place_of
 from windlass.ports import Clock, Forge, Runner, Store, StoredEffect
 
 log = logging.getLogger("windlass.reconcile")
-
-_WITH_PULL = (State.CHECKING, State.REVIEWING, State.ESCALATED)
 
 
 class Orders(Protocol):
@@ -32,23 +31,19 @@ class Orders(Protocol):
         """Put it back on its queue."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repaired:
-    """How much one pass found to do."""
-
-    deadlines: int = 0
-    looks: int = 0
-    issues: int = 0
-    orders: int = 0
-    redelivered: int = 0
-    reaped: tuple[str, ...] = field(default=())
-
-
 class Reconciler:
     """Holds memory to the world."""
 
     def __init__(
-        self, store: Store, forge: Forge, runner: Runner, clock: Clock, door: Door, intake: Intake, orders: Orders
+        self,
+        store: Store,
+        forge: Forge,
+        runner: Runner,
+        clock: Clock,
+        door: Door,
+        intake: Intake,
+        orders: Orders,
+        workspaces: Path,
     ) -> None:
         self._store = store
         self._forge = forge
@@ -57,7 +52,8 @@ class Reconciler:
         self._door = door
         self._intake = intake
         self._orders = orders
-        self._next_look = 0
+        self._looked_at = ""
+        self._workspaces = workspaces
         self._redelivered: set[str] = set()
 
     def deadlines(self, limit: int = 200) -> int:
@@ -70,17 +66,12 @@ class Reconciler:
 
     def look_again(self, batch: int, period_s: float) -> int:
         """Have some open pull requests looked at again, in turn, so that a lost webhook costs one period at most."""
-        jobs = sorted(self._store.jobs(states=_WITH_PULL, limit=100_000), key=lambda job: job.id)
-        jobs = [job for job in jobs if job.pull_number is not None]
-        if not jobs:
-            return 0
-        start = self._next_look % len(jobs)
-        chosen = (jobs[start:] + jobs[:start])[:batch]
-        self._next_look = start + len(chosen)
+        chosen = self._store.jobs_with_pull(self._looked_at, batch)
+        self._looked_at = chosen[-1] if len(chosen) == batch else ""
         slot = int(self._clock.now_ms() / 1000 / max(period_s, 0.1))
-        for job in chosen:
+        for job_id in chosen:
             event = PullRequestTouched(what="reconcile")
-            self._door.handle(event, job_id=job.id, dedup=f"look:{job.id}:{slot}")
+            self._door.handle(event, job_id=job_id, dedup=f"look:{job_id}:{slot}")
         return len(chosen)
 
     async def issues(self) -> int:
@@ -154,5 +145,18 @@ class Reconciler:
         return len(missed)
 
     async def reap(self) -> tuple[str, ...]:
-        """Kill sandboxes of ours that no job waits for."""
-        return await self._runner.reap(await asyncio.to_thread(self._store.active_run_ids))
+        """Kill sandboxes of ours whose order is closed, and remove what is left of them."""
+        killed = await self._runner.reap(self._is_wanted)
+        await asyncio.to_thread(self._sweep_workspaces)
+        return killed
+
+    def _is_wanted(self, run_id: str) -> bool:
+        """A run's id is `<job>-r<seq>` or `<job>-t<seq>-<tree>`; it is wanted while that order is open."""
+        parts = run_id.split("-")
+        seq = parts[1][1:] if len(parts) > 1 else ""
+        return seq.isdecimal() and self._store.is_open(parts[0], int(seq))
+
+    def _sweep_workspaces(self) -> None:
+        for home in self._workspaces.iterdir():
+            if not self._is_wanted(home.name):
+                shutil.rmtree(home, ignore_errors=True)

@@ -22,9 +22,10 @@ from typing import Any
 import httpx
 
 from windlass.adapters.git import GitRepositories, fetch_branch_into, import_repository
+from windlass.adapters.runners.process import ProcessRunner
 from windlass.config import AgentSettings, ApiSettings, EngineSettings, ForgeSettings, SandboxSettings, Settings
 from windlass.core import testing_commands
-from windlass.core.ci import GATE_CONTEXT
+from windlass.core.ci import GATE_CONTEXT, relevant
 from windlass.core.errors import Failed, Refused, Unavailable
 from windlass.core.job import Job, State
 from windlass.core.policy import Policy
@@ -124,30 +125,27 @@ async def _insist(answer: httpx.Response, what: str) -> None:
 class SandboxedCi:
     """The local forge's CI: the repository's own test command in the same sandbox as every other hostile code."""
 
-    def __init__(self) -> None:
-        self.windlass: Windlass | None = None
+    def __init__(self, root: Path, options: RunOptions) -> None:
+        self._runner = ProcessRunner(root, instance=f"ci-{randomness.token_hex(4)}")
+        self._reads = tuple(path.absolute() for path in options.mounts)
 
     async def run(self, run_id: str, workspace: Path, command: str) -> CiResult:
         """Run a check's command."""
-        assert self.windlass is not None
-        outside = self.windlass.outside
         name = f"ci-{re.sub(r'[^A-Za-z0-9._-]', '-', run_id)}-{randomness.token_hex(4)}"
         limits = Deadlines(start_s=1800, idle_s=1800, total_s=1800)
-        settings = outside.settings
         spec = RunSpec(
             id=name,
             argv=("sh", "-c", command),
             workdir=workspace,
             deadlines=limits,
-            reads=settings.reads,
-            limits=settings.sandbox_limits,
+            reads=self._reads,
         )
-        await outside.runner.start(spec)
+        await self._runner.start(spec)
         try:
-            result = await outside.runner.wait(name)
+            result = await self._runner.wait(name)
             output = await asyncio.to_thread(result.output.read_bytes)
         finally:
-            await outside.runner.discard(name)
+            await self._runner.discard(name)
         code = 124 if result.exit_code is None else result.exit_code
         text = output[-200_000:].decode("utf-8", "replace")
         return CiResult(exit_code=code, output=text, duration_s=result.duration_s)
@@ -159,13 +157,12 @@ async def session(options: RunOptions, workdir: Path, on_change: OnChange) -> As
     name = _repository_name(options.repo)
     source = workdir / "import.git"
     base = await import_repository(options.repo, source, base=options.base)
-    ci = SandboxedCi()
+    ci = SandboxedCi(workdir / "ci-runs", options)
     forge = LocalForge(workdir / "forge", ci=ci)
     tokens = _people(forge, options)
     base_url = await forge.start()
     try:
         async with _engine(options, workdir, base_url, tokens, on_change) as (windlass, changes):
-            ci.windlass = windlass
             await windlass.start()
             command = await _test_command(options, workdir, source, base)
             checks = {"tests": command} if command else {"no-tests": "echo 'no test command was found'"}
@@ -346,7 +343,7 @@ async def _document(
         forge = local.windlass.forge
         info = await forge.find_pull(local.repository, job.branch)
         snapshot = await forge.pull_snapshot(local.repository, job.pull_number)
-        checks = [{"name": c.name, "conclusion": c.conclusion or c.status} for c in snapshot.checks]
+        checks = [{"name": c.name, "conclusion": c.conclusion or c.status} for c in relevant(snapshot.checks)]
         pull = {
             "number": job.pull_number,
             "title": info.title if info else "",

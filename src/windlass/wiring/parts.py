@@ -197,7 +197,7 @@ def build(settings: Settings, *, on_change: OnChange | None = None, webhook_url:
             store, signer, blobs, clock, f"windlass.dev/{settings.instance}", verify_signature=verify_ed25519
         ),
         durable=durable,
-        reconciler=Reconciler(store, forge, runner, clock, door, intake, orders),
+        reconciler=Reconciler(store, forge, runner, clock, door, intake, orders, state / "workspaces"),
         executor=Executor(outside, door),
         clock=clock,
         lock=lock,

@@ -71,7 +71,7 @@ async def repair(windlass: Windlass) -> dict[str, Any]:
         "deadlines": lambda: asyncio.to_thread(duties.deadlines),
         "orders": lambda: asyncio.to_thread(duties.orders, _LOST_AFTER_S),
         "reaped": duties.reap,
-        "looks": lambda: asyncio.to_thread(duties.look_again, _ALL_PULLS, _LOOK_PERIOD_S),
+        "looks": lambda: asyncio.to_thread(_look_at_all, windlass),
         "issues": duties.issues,
         "withdrawn": duties.look_at_withdrawn,
         "redelivered": lambda: duties.deliveries(_REDELIVERED_FOR_S),
@@ -87,6 +87,12 @@ async def repair(windlass: Windlass) -> dict[str, Any]:
             found[name] = done if isinstance(done, int) else len(done)
     log.info("repaired on demand", extra={"found": found, "problems": problems})
     return {**found, "problems": problems}
+
+
+def _look_at_all(windlass: Windlass) -> int:
+    """Twice, because the first pass begins where the periodic one stopped; hearing it twice changes nothing."""
+    windlass.reconciler.look_again(_ALL_PULLS, _LOOK_PERIOD_S)
+    return windlass.reconciler.look_again(_ALL_PULLS, _LOOK_PERIOD_S)
 
 
 def api_token(state_dir: Path) -> str:

@@ -12,8 +12,8 @@ from windlass.config import Settings, load
 from windlass.core import bundle
 from windlass.core.errors import Broken, NotFound, Refused
 from windlass.engine.ledger import ExportSummary
-from windlass.faces.cli.options import OnChange, RunOptions, RunSummary, Say
-from windlass.wiring import demo, local, logs, parts, service
+from windlass.faces.cli.options import AppMade, AppRequest, OnChange, RunOptions, RunSummary, Say
+from windlass.wiring import demo, github_app, local, logs, parts, service
 
 
 class WiredTools:
@@ -42,6 +42,10 @@ class WiredTools:
         if not path.exists():
             raise NotFound(f"there is no {path}", hint="start `windlass serve` once, with the same --config")
         return f"http://{settings.api.host}:{settings.api.port}", service.api_token(settings.state_dir)
+
+    def create_github_app(self, request: AppRequest, show: Say) -> AppMade:
+        """`windlass github-app create`."""
+        return asyncio.run(github_app.create(request, show))
 
     def verify_signature(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
         """Whether an Ed25519 signature holds."""

@@ -15,7 +15,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -107,9 +107,9 @@ class ProcessRunner:
         await asyncio.to_thread(self._stop, run)
         await asyncio.to_thread(run.remove)
 
-    async def reap(self, keep: frozenset[str]) -> tuple[str, ...]:
-        """Stop the living runs of our instance that are not in `keep`, and sweep up after the lost ones."""
-        return await asyncio.to_thread(self._reap, keep)
+    async def reap(self, is_wanted: Callable[[str], bool]) -> tuple[str, ...]:
+        """Discard the runs of our instance that nobody wants; the ids of those that were still alive."""
+        return await asyncio.to_thread(self._reap, is_wanted)
 
     def isolation(self) -> str:
         """What holds the agent, in one line."""
@@ -264,18 +264,18 @@ class ProcessRunner:
             with suppress(OSError):
                 Path(group).rmdir()
 
-    def _reap(self, keep: frozenset[str]) -> tuple[str, ...]:
+    def _reap(self, is_wanted: Callable[[str], bool]) -> tuple[str, ...]:
         killed = []
         for path in sorted(self._root.iterdir()):
             run = RunDirectory(path)
             owner = run.owner()
-            if owner.get("instance") != self._instance or owner.get("id") in keep or run.result():
+            name = str(owner.get("id", ""))
+            if owner.get("instance") != self._instance or is_wanted(name):
                 continue
             if run.is_alive():
-                self._stop(run)
-                killed.append(str(owner["id"]))
-            elif run.was_started:
-                self._end(run, "lost")
+                killed.append(name)
+            self._stop(run)
+            run.remove()
         self._collect()
         return tuple(killed)
 

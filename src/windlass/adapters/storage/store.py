@@ -116,6 +116,25 @@ class SqlStore(Inbox, LedgerTables):
         with self._connections.reading() as connection:
             return tuple(connection.scalars(query))
 
+    def jobs_with_pull(self, after: str, limit: int) -> tuple[str, ...]:
+        """Ids above `after`, in order, of active jobs that have a pull request."""
+        watched = (ACTIVE, agent_jobs.c.pull_number.is_not(None), agent_jobs.c.id > after)
+        query = sa.select(agent_jobs.c.id).where(*watched).order_by(agent_jobs.c.id).limit(limit)
+        with self._connections.reading() as connection:
+            return tuple(connection.scalars(query))
+
+    def jobs_by_prefix(self, prefix: str, limit: int) -> tuple[str, ...]:
+        """Ids that begin with `prefix`, in order."""
+        query = sa.select(agent_jobs.c.id).where(agent_jobs.c.id >= prefix).order_by(agent_jobs.c.id).limit(limit)
+        with self._connections.reading() as connection:
+            return tuple(found for found in connection.scalars(query) if found.startswith(prefix))
+
+    def count_jobs(self) -> dict[str, int]:
+        """State → number of jobs in it."""
+        query = sa.select(agent_jobs.c.state, sa.func.count().label("number")).group_by(agent_jobs.c.state)
+        with self._connections.reading() as connection:
+            return {row.state: row.number for row in connection.execute(query)}
+
     def latest_job(self, repository: str, issue_number: int) -> Job | None:
         """The newest job on an issue, whatever its state."""
         query = (
@@ -174,6 +193,14 @@ class SqlStore(Inbox, LedgerTables):
         with self._connections.reading() as connection:
             return bool(connection.scalar(query))
 
+    def is_open(self, job_id: str, seq: int) -> bool:
+        """Whether an order waits or is being carried out."""
+        query = sa.select(
+            sa.exists().where(effects.c.job_id == job_id, effects.c.seq == seq, effects.c.status == "ordered")
+        )
+        with self._connections.reading() as connection:
+            return bool(connection.scalar(query))
+
     def open_effects(self, older_than_ms: int, limit: int) -> tuple[StoredEffect, ...]:
         """Orders that are not closed and were given before `older_than_ms`, oldest first."""
         return self._effects(
@@ -202,12 +229,6 @@ class SqlStore(Inbox, LedgerTables):
         query = sa.select(*RUN_COLUMNS).where(agent_runs.c.job_id == job_id).order_by(agent_runs.c.number)
         with self._connections.reading() as connection:
             return tuple(run_of(row) for row in connection.execute(query).mappings())
-
-    def active_run_ids(self) -> frozenset[str]:
-        """Runs that are not known to be over."""
-        query = sa.select(agent_runs.c.id).where(agent_runs.c.finished_at_ms.is_(None))
-        with self._connections.reading() as connection:
-            return frozenset(connection.scalars(query))
 
     # ------------------------------------------------------------------ repositories and configuration
 
