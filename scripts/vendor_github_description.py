@@ -34,7 +34,7 @@ EMITTED = (*EVENTS, "ping")
 def fetch(package: str, directory: Path) -> Path:
     """The package's tarball."""
     done = subprocess.run(["npm", "pack", "--json", package], cwd=directory, capture_output=True, text=True, check=True)
-    return directory / json.loads(done.stdout)[0]["filename"]
+    return directory / str(json.loads(done.stdout)[0]["filename"])
 
 
 def member(tarball: Path, name: str) -> bytes:

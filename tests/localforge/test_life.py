@@ -56,6 +56,27 @@ async def test_a_restart_goes_on(conforming_forge: ForgeMaker, source: Path, tmp
     await second.stop()
 
 
+async def test_after_a_kill_pull_requests_follow_their_branches(
+    conforming_forge: ForgeMaker, source: Path, tmp_path: Path
+) -> None:
+    first = await conforming_forge(root=tmp_path / "same")
+    desk = furnish(first, source)
+    opened = await desk.pull()
+    first.save()
+    saved = (tmp_path / "same" / "localforge.json").read_bytes()
+    sha = await desk.branch("ai-1", {"two.txt": b"2"})
+    await first.stop()
+    (tmp_path / "same" / "localforge.json").write_bytes(saved)  # as a kill within the second leaves it
+    second = LocalForge(tmp_path / "same")
+    await second.start()
+    pull = second.site.repository(REPO).issues[opened["number"]].pull
+    assert pull is not None
+    async with asyncio.timeout(10):
+        while pull.head_sha != sha:
+            await asyncio.sleep(0.01)
+    await second.stop()
+
+
 async def test_state_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "localforge.json").write_text('{"accounts": 3}')
     with pytest.raises(Broken):

@@ -103,6 +103,8 @@ class Builder:
         """Begin to run checks, in the running loop; those that a stop cut off are run again."""
         self._slots = asyncio.Semaphore(self._concurrency)
         hub = self._hub()
+        for left in hub.site.root.glob("check-*"):
+            shutil.rmtree(left, ignore_errors=True)
         for repo in hub.site.world.repositories.values():
             for run in repo.runs.values():
                 if run.app_id == hub.site.world.ci_app_id and run.status != "completed":

@@ -25,13 +25,16 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from windlass.core.errors import Refused, Unavailable
+from windlass.localforge.acts.refs import ref_moved
 from windlass.localforge.api.door import PREFIX, Door, Exchange
 from windlass.localforge.ci import Builder, CiRunner, SubprocessCi
 from windlass.localforge.faults import Faults
+from windlass.localforge.git import ZERO
 from windlass.localforge.hub import Hub
 from windlass.localforge.model import Delivery
 from windlass.localforge.postoffice import PostOffice
 from windlass.localforge.setup import Setup
+from windlass.localforge.shapes.pulls import the_pull
 from windlass.localforge.site import Site, SystemClock
 from windlass.localforge.smart_http import GitDoor, is_git_path
 from windlass.localforge.web import Pages
@@ -140,6 +143,7 @@ class LocalForge(Setup):
         self.site.base_url = base_url.rstrip("/")
         self.hub.post.open()
         self._builder.open()
+        self.site.spawn(self._catch_up())
         self.site.spawn(self._keep())
 
     async def stop(self) -> None:
@@ -151,6 +155,17 @@ class LocalForge(Setup):
         await self.site.settle()
         await self.hub.post.close()
         self.save()
+
+    async def _catch_up(self) -> None:
+        """After a kill the saved metadata may be a second older than the branches: pull requests follow them."""
+        for repo in list(self.site.world.repositories.values()):
+            branches = self.site.git(repo).branches()
+            for issue in [found for found in repo.issues.values() if found.pull and found.state == "open"]:
+                pull = the_pull(issue)
+                tip = branches.get(pull.head_ref, ZERO)
+                if tip != pull.head_sha:
+                    async with self.site.lock(repo):
+                        await ref_moved(self.hub, repo, f"refs/heads/{pull.head_ref}", pull.head_sha, tip, issue.author)
 
     async def _keep(self) -> None:
         """Save when something changed, at most every second, and never for more than a tenth of the time."""

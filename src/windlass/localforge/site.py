@@ -53,7 +53,7 @@ class Site:
         self.locks: dict[str, asyncio.Lock] = {}
         self._gits: dict[str, Git] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        root.mkdir(parents=True, exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._load()
 
     # ---------------------------------------------------------------- keeping

@@ -167,13 +167,14 @@ class Pages:
 
     async def _form(self, request: Request) -> dict[str, str]:
         """A small url-encoded form from one of our own pages. Raises Denied (403, 413)."""
-        size = int(request.headers.get("content-length") or 0)
-        if size > _FORM_BYTES:
-            raise Denied(413, "The form is too large")
         origin = request.headers.get("origin")
         if origin not in (None, f"{request.url.scheme}://{request.url.netloc}"):
             raise forbidden("The form came from another site")
-        raw = await request.body()
+        raw = b""
+        async for part in request.stream():
+            raw += part
+            if len(raw) > _FORM_BYTES:
+                raise Denied(413, "The form is too large")
         return _fields(raw)
 
     async def sign_in(self, request: Request) -> Response:
