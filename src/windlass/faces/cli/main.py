@@ -11,6 +11,7 @@ from windlass import __version__
 from windlass.core.errors import WindlassError
 from windlass.faces.cli import exits
 from windlass.faces.cli.evidence import evidence
+from windlass.faces.cli.github_app import github_app
 from windlass.faces.cli.jobs import logs, reconcile, start_job, status, stop_job, why
 from windlass.faces.cli.options import Tools
 from windlass.faces.cli.run import demo, run
@@ -42,5 +43,5 @@ def serve(tools: Tools, config: Path | None) -> None:
         sys.exit(exits.of_error(error))
 
 
-for _command in (run, demo, start_job, stop_job, status, why, logs, reconcile, evidence):
+for _command in (run, demo, start_job, stop_job, status, why, logs, reconcile, evidence, github_app):
     windlass.add_command(_command)

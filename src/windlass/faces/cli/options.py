@@ -44,6 +44,34 @@ class RunSummary:
     notice: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppRequest:
+    """What the App to be registered is called, where it is registered, and where its secrets and settings go."""
+
+    public_url: str
+    organization: str = ""
+    name: str = "Windlass"
+    forge_url: str = "https://github.com"
+    state_dir: Path
+    config: Path
+    reads_administration: bool = False
+    port: int = 0
+    timeout_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppMade:
+    """The registered App and the files that were written."""
+
+    app_id: int
+    slug: str
+    install_url: str
+    webhook_url: str
+    private_key_file: Path
+    webhook_secret_file: Path
+    config: Path
+
+
 class Tools(Protocol):
     """What the commands need in `ctx.obj`; `windlass.__main__` supplies it from the wiring."""
 
@@ -58,6 +86,9 @@ class Tools(Protocol):
 
     def api_address(self, config: Path | None) -> tuple[str, str]:
         """Base URL and bearer token of the configured `windlass serve`."""
+
+    def create_github_app(self, request: AppRequest, show: Say) -> AppMade:
+        """Register a GitHub App; `show` is given the page to open."""
 
     def verify_signature(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
         """Whether an Ed25519 signature holds."""
