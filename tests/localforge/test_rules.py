@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -245,3 +246,17 @@ async def test_the_set_up_calls_refuse_what_cannot_be(desk: Desk) -> None:
         desk.forge.open_issue("acme/none", "ann", "x", None)
     with pytest.raises(Refused):
         desk.forge.faults.change({"drop": 2.0})
+
+
+async def test_of_many_at_once_one_wins(desk: Desk) -> None:
+    client, root = desk.client("bob"), f"/repos/{REPO}"
+    sha = desk.forge.refs(REPO)["refs/heads/main"]
+    ref = {"ref": "refs/heads/race", "sha": sha}
+    made = await asyncio.gather(*(client.post(f"{root}/git/refs", json=ref) for _ in range(8)))
+    assert sorted(reply.status_code for reply in made) == [201] + [422] * 7
+    await desk.branch("ai-1")
+    pull = {"title": "x", "head": "ai-1", "base": "main"}
+    opened = await asyncio.gather(*(client.post(f"{root}/pulls", json=pull) for _ in range(8)))
+    assert sorted(reply.status_code for reply in opened) == [201] + [422] * 7
+    assert len(await desk.call("bob", "GET /pulls?state=all")) == 1
+    assert len((await desk.call("bob", "GET /commits/ai-1/check-suites"))["check_suites"]) == 1
