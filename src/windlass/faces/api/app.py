@@ -160,10 +160,12 @@ def view(job: Job) -> dict[str, Any]:
     }
 
 
-def _guard(token: str) -> Callable[..., None]:
-    bearer = HTTPBearer(auto_error=False, description="the token in `api-token` of the state directory")
+# At module level, because annotations are resolved in the module's names.
+_BEARER = HTTPBearer(auto_error=False, description="the token in `api-token` of the state directory")
 
-    def check(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+
+def _guard(token: str) -> Callable[..., None]:
+    def check(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> None:
         given = credentials.credentials if credentials else ""
         if not hmac.compare_digest(given.encode(), token.encode()):
             raise HTTPException(401, "a bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
