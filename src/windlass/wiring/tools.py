@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import httpx
@@ -37,11 +38,7 @@ class WiredTools:
 
     def api_address(self, config: Path | None) -> tuple[str, str]:
         """Where the configured server is, and its token. Raises NotFound when it never ran."""
-        settings = load(config)
-        path = settings.state_dir.expanduser() / service.TOKEN_FILE
-        if not path.exists():
-            raise NotFound(f"there is no {path}", hint="start `windlass serve` once, with the same --config")
-        return f"http://{settings.api.host}:{settings.api.port}", service.api_token(settings.state_dir)
+        return _address(load(config))
 
     def create_github_app(self, request: AppRequest, show: Say) -> AppMade:
         """`windlass github-app create`."""
@@ -53,23 +50,31 @@ class WiredTools:
 
     def export_evidence(self, job_id: str, out: Path | None) -> ExportSummary:
         """Write a job's bundle, through the running server when there is one."""
-        settings = load(None)
+        config = os.environ.get("WINDLASS_CONFIG")
+        settings = load(Path(config) if config else None)
         destination = out or Path(f"{job_id}.evidence.tar")
         try:
             return asyncio.run(_export(settings, job_id, destination))
         except Refused as error:
             if error.code != "already_running":
                 raise
-        return self._export_from_server(job_id, destination)
+        return self._export_from_server(job_id, destination, settings)
 
-    def _export_from_server(self, job_id: str, destination: Path) -> ExportSummary:
-        base, token = self.api_address(None)
+    def _export_from_server(self, job_id: str, destination: Path, settings: Settings) -> ExportSummary:
+        base, token = _address(settings)
         headers = {"Authorization": f"Bearer {token}"}
         answer = httpx.get(f"{base}/api/v1/jobs/{job_id}/evidence", headers=headers, timeout=300, trust_env=False)
         if not answer.is_success:
             raise Refused(f"the server answers {answer.status_code}", hint=answer.text[:200], code="not_exported")
         destination.write_bytes(answer.content)
         return _summary(destination)
+
+
+def _address(settings: Settings) -> tuple[str, str]:
+    path = settings.state_dir.expanduser() / service.TOKEN_FILE
+    if not path.exists():
+        raise NotFound(f"there is no {path}", hint="start `windlass serve` once, with the same --config")
+    return f"http://{settings.api.host}:{settings.api.port}", service.api_token(settings.state_dir)
 
 
 async def _export(settings: Settings, job_id: str, destination: Path) -> ExportSummary:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import httpx
 
-from windlass.core.errors import Refused, Unavailable, WindlassError
+from windlass.core.errors import Refused, Unavailable
 from windlass.core.job import State, TaskType
 from windlass.core.messages import visible
 from windlass.faces.cli import exits
@@ -92,14 +92,21 @@ def status(
 
 @click.command()
 @click.argument("job")
+@click.option("--all", "is_complete", is_flag=True, help="Also the events that changed nothing.")
 @_CONFIG
 @_JSON
 @click.pass_obj
-def why(tools: Tools, job: str, config: Path | None, as_json: bool) -> None:
-    """Explain every decision on JOB, and decide each again to see that the history still gives it."""
+def why(tools: Tools, job: str, is_complete: bool, config: Path | None, as_json: bool) -> None:
+    """Explain the decisions on JOB, each decided again to see that the history still gives it.
+
+    Events that changed nothing are left out unless --all is given; a decision that is NOT REPRODUCED never is.
+    """
     answer = _call(tools, config, "GET", f"/api/v1/jobs/{_quoted(job)}/why")
     lines = []
     for event in answer:
+        is_dull = event["source"] == event["target"] and not event["why"] and event["is_replayed"] is not False
+        if is_dull and not is_complete:
+            continue
         moved = f"{event['source']} → {event['target']}" if event["source"] != event["target"] else event["target"]
         mark = {True: "", None: "", False: "  NOT REPRODUCED"}[event["is_replayed"]]
         lines.append(f"{_at(event['at_ms'])}  {event['event']:<20} {moved}{mark}")
@@ -137,12 +144,8 @@ def reconcile(tools: Tools, config: Path | None, as_json: bool) -> None:
 
 
 def _call(tools: Tools, config: Path | None, method: str, path: str, **more: Any) -> Any:
-    try:
-        base, token = tools.api_address(config)
-        return _ask(base, token, method, path, **more)
-    except WindlassError as error:
-        click.echo(f"windlass: {error}", err=True)
-        sys.exit(exits.of_error(error))
+    base, token = tools.api_address(config)
+    return _ask(base, token, method, path, **more)
 
 
 def _ask(base: str, token: str, method: str, path: str, **more: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -17,7 +16,19 @@ from windlass.faces.cli.options import Tools
 from windlass.faces.cli.run import demo, run
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Commands(click.Group):
+    """The commands, with every foreseen error as one line and its own exit code."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except WindlassError as error:
+            click.echo(f"windlass: {error}", err=True)
+            ctx.exit(exits.of_error(error))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="windlass")
 def windlass() -> None:
     """From an issue labelled AI-Ready to a verified pull request that a human can approve.
@@ -36,11 +47,7 @@ def windlass() -> None:
 @click.pass_obj
 def serve(tools: Tools, config: Path | None) -> None:
     """Run the orchestrator and its API until SIGTERM."""
-    try:
-        tools.serve(config)
-    except WindlassError as error:
-        click.echo(f"windlass: {error}", err=True)
-        sys.exit(exits.of_error(error))
+    tools.serve(config)
 
 
 for _command in (run, demo, start_job, stop_job, status, why, logs, reconcile, evidence, github_app):
