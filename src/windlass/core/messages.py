@@ -40,6 +40,15 @@ _NEXT = {
 }
 
 
+_MOST_TICKS = 12
+_TOO_MANY_TICKS = re.compile(f"`{{{_MOST_TICKS + 1},}}")
+# Controls but tab and line feed, line separators, surrogates, and what Unicode calls Default_Ignorable_Code_Point.
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+
 # The hidden line by which our one comment on an issue is found again, whichever job it speaks of.
 MARKER = "<!-- windlass:status -->"
 
@@ -169,7 +178,7 @@ def _verification_section(verification: Verification | None) -> list[str]:
 
 
 def _row(name: str, run: TestRun) -> str:
-    return f"| {name} | {run.status} | {quoted(run.summary).replace('|', chr(92) + '|') or ' '} |"
+    return f"| {name} | {run.status} | {quoted(run.summary) or ' '} |"
 
 
 def _report_section(report: str, room: int) -> list[str]:
@@ -190,8 +199,8 @@ def _report_section(report: str, room: int) -> list[str]:
 
 
 def commit_message(*, title: str, issue_number: int, job_id: str, agent: str) -> str:
-    """Subject, reference and trailers of the commit."""
-    subject = pull_title(title, "", issue_number)
+    """Subject, reference and trailers of the commit. The subject notifies nobody and closes no other issue."""
+    subject = _defused(pull_title(title, "", issue_number))
     subject = subject if len(subject) <= 72 else subject[:71] + "…"
     trailers = [f"Assisted-by: {_line(agent) or 'agent'}", f"Windlass-Job: {job_id}"]
     return "\n".join([subject, "", f"For #{issue_number}.", "", *trailers, ""])
@@ -206,11 +215,21 @@ def quoted(text: str) -> str:
     line = " ".join(visible(text).split())[:400]
     line = re.sub(r"([\\`*_{}\[\]#|~])", r"\\\1", line)
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"(@)(?=\w)", "\\1\u200b", line)
+    line = re.sub(r"(?i)(:)(?=//)|\b(www)(?=\.)", "\\1\\2\u200b", line)
+    return _defused(line)
+
+
+def _defused(line: str) -> str:
+    """Without mentions and references: `@ada`, `#7`, `GH-7`."""
+    return re.sub(r"(?i)(@)(?=\w)|(#)(?=\d)|\b(gh)(?=-\d)", "\\1\\2\\3\u200b", line)
 
 
 def fenced(text: str) -> str:
-    """Hostile text as a code block whose fence no line of it can close."""
+    """Hostile text as a code block whose fence no line of it can close, and at most 40 characters longer.
+
+    Longer runs of backticks are cut, because each would make both fences as long as itself.
+    """
+    text = _TOO_MANY_TICKS.sub("`" * _MOST_TICKS, text)
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}"
@@ -226,8 +245,4 @@ def _line(text: str) -> str:
 
 def visible(text: str) -> str:
     """Without control, bidirectional and invisible characters, which make text say what it does not show."""
-    hidden = re.compile(
-        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
-        "\ufff9-\ufffb\U000e0000-\U000e0fff]"
-    )
-    return hidden.sub("", text)
+    return _HIDDEN.sub("", text)
