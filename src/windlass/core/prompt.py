@@ -16,6 +16,8 @@ from windlass.core.messages import fenced, visible
 _LONGEST_ISSUE = 40_000
 _LONGEST_LOG = 24_000
 _MOST_FILES = 400
+_COMMENT = re.compile(r"<!--.*?(-->|\Z)", re.DOTALL)
+_MOST_NESTED = 20
 _GOALS = {
     TaskType.BUGFIX: "Find the cause of the fault described below and mend it. Add a test that fails without your "
     "change and passes with it.",
@@ -72,7 +74,7 @@ def render(request: Request) -> str:
         parts += ["## What has to be addressed (data)", fenced(_data(request.feedback, _LONGEST_LOG))]
     for name, log in request.logs:
         parts += [f"## Log of {_name(name)} (data)", fenced(_data(log, _LONGEST_LOG, keep_end=True))]
-    return "\n\n".join(parts) + "\n"
+    return _without_marker("\n\n".join(parts) + "\n")
 
 
 def _issue(issue: IssueSnapshot) -> str:
@@ -81,12 +83,26 @@ def _issue(issue: IssueSnapshot) -> str:
 
 
 def _data(text: str, limit: int, *, keep_end: bool = False) -> str:
-    """Hostile text as a human sees it, within a limit, and without the end marker."""
-    text = re.sub(r"<!--.*?(-->|\Z)", "", visible(text), flags=re.DOTALL)
-    text = re.sub(r"WORK-COMPLETED", "WORK COMPLETED", text, flags=re.IGNORECASE).strip()
+    """Hostile text as a human sees it, within a limit."""
+    text = _without_comments(visible(text)).strip()
     if len(text) <= limit:
         return text
     return f"… (cut)\n{text[-limit:]}" if keep_end else f"{text[:limit]}\n… (cut)"
+
+
+def _without_comments(text: str) -> str:
+    """Taking one comment out may join the pieces of another one; a person would have seen neither."""
+    for _ in range(_MOST_NESTED):
+        less = _COMMENT.sub("", text)
+        if less == text:
+            return text
+        text = less
+    return text.replace("<!--", "<!- -")
+
+
+def _without_marker(text: str) -> str:
+    """Also file names and the names of checks are strangers' words."""
+    return re.sub("WORK-COMPLETED", "WORK COMPLETED", text, flags=re.IGNORECASE)
 
 
 def _files(files: tuple[str, ...]) -> str:
