@@ -7,6 +7,7 @@ path, because a rule that is silently ignored is worse than none. Parsing takes 
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,6 +56,11 @@ class Policy:
     limits: Limits = field(default_factory=Limits)
     digest: str = ""
 
+
+# A few references to one another make a text of gigabytes when such a value is written out in full.
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother, _BRIEF.maxlong = 2, 60, 60, 30
+_BRIEF.maxlist = _BRIEF.maxdict = _BRIEF.maxset = _BRIEF.maxtuple = 3
 
 PERMISSIONS = frozenset({"admin", "maintain", "write", "triage", "read"})
 MOST_SECONDS = 31_536_000
@@ -125,11 +131,15 @@ def _no_unknown(mapping: Mapping[str, Any], known: set[str] | frozenset[str], pr
     for key in mapping:
         if key not in known:
             raise Refused(
-                f"unknown key {prefix}{key} in the policy",
+                f"unknown key {prefix}{_one_line(key)} in the policy",
                 code="bad_policy",
                 hint=f"known keys here: {', '.join(sorted(known))}",
             )
 
 
+def _one_line(key: str) -> str:
+    return key if key.isprintable() and len(key) <= 60 else _BRIEF.repr(key)
+
+
 def _wrong(key: str, found: object, wanted: str) -> Refused:
-    return Refused(f"{key} in the policy is {found!r:.80}", code="bad_policy", hint=f"it must be {wanted}")
+    return Refused(f"{key} in the policy is {_BRIEF.repr(found)}", code="bad_policy", hint=f"it must be {wanted}")
