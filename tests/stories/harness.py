@@ -38,6 +38,10 @@ LABEL = "AI-Ready"
 BOT = "windlass-bot"
 WEBHOOK_SECRET = "webhook-secret-of-the-town"
 MEND = "echo 42 > answer.txt"
+# An agent that begins, and goes on when the story lets it go.
+WAIT = "until [ -e go ]; do sleep 0.02; done; rm go; "
+# An agent that does what the issue says, line by line, as the most gullible one would.
+OBEY = "sed -n 's/^do: //p' windsurf-instructions.txt > /tmp/do; sh -e /tmp/do"
 FILES = {
     "README.md": "# answers\n\nThe answer is kept in `answer.txt`.\n",
     "answer.txt": "41\n",
@@ -128,6 +132,16 @@ class Town:
             headers = {"Authorization": f"Bearer {token}"}
             return await client.request(method, self.api_url + path, headers=headers, json=content or None)
 
+    async def redeliver(self, times: int = 1, *events: str) -> None:
+        """Have every webhook (of these events) that was ever sent delivered again, all at the same time."""
+        hook = next(iter(self.forge.site.world.hooks))
+        sent = [d.id for d in self.forge.deliveries() if not d.is_redelivery and d.event in (events or (d.event,))]
+        sent *= times
+        path = f"/hooks/{hook}/deliveries"
+        answers = await asyncio.gather(*(self.say("root", "POST", f"{path}/{one}/attempts") for one in sent))
+        assert all(answer.status_code == 202 for answer in answers), answers[0].text
+        await self.quiet()
+
     # ------------------------------------------------------------ waiting
 
     async def until(
@@ -136,32 +150,39 @@ class Town:
         *states: State,
         when: Callable[[Job], object] = lambda job: True,
         timeout_s: float = _PATIENCE_S,
+        may_end: bool = False,
     ) -> Job:
-        """The newest job on an issue, once it is in one of the states (any, when none is named) and `when` holds."""
+        """The newest job on an issue, once it is in one of the states (any, when none is named) and `when` holds.
+
+        A job that is over in another state is an error at once, unless `may_end` (a further job is expected).
+        """
         ends = time.monotonic() + timeout_s
         while time.monotonic() < ends:
             job = await asyncio.to_thread(self.windlass.store.latest_job, REPOSITORY, number)
             if job is not None and (not states or job.state in states) and when(job):
                 return job
-            assert job is None or not job.is_terminal or job.state in states or states == (), self.tell(number)
-            await asyncio.sleep(0.02)
+            is_hopeless = job is not None and job.is_terminal and states and job.state not in states
+            assert may_end or not is_hopeless, self.tell(number)
+            await asyncio.sleep(0.05)
         raise AssertionError(f"waited in vain for {states}:\n{self.tell(number)}")
 
-    async def until_true(self, look: Callable[[], object], timeout_s: float = _PATIENCE_S) -> None:
+    async def until_true(
+        self, look: Callable[[], object], timeout_s: float = _PATIENCE_S, pause_s: float = 0.02
+    ) -> None:
         """Until `look()` is true."""
         ends = time.monotonic() + timeout_s
         while not look():
             assert time.monotonic() < ends, "waited in vain"
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(pause_s)
 
     async def until_gate(self, sha: str, state: str) -> None:
         """Until the approval gate of a commit is in a state."""
         await self.until_true(lambda: self.gate(sha) == state)
 
     async def quiet(self, timeout_s: float = _PATIENCE_S) -> None:
-        """Until no order that is due is open and no webhook is on its way."""
+        """Until no webhook is on its way and no order that is due is open, but for agents at work."""
         await self.forge.idle(timeout_s)
-        await self.until_true(lambda: not self._open_orders(), timeout_s)
+        await self.until_true(lambda: not self._open_orders(), timeout_s, 0.15)
 
     async def looks_again(self, number: int) -> Job:
         """Until the pull request was looked at once more; for things that must not happen."""
@@ -177,7 +198,7 @@ class Town:
             f"{job.id}:{stored.order.seq} {stored.order.effect.kind}"
             for job in self.jobs()
             for stored in self.windlass.store.effects(job.id)
-            if stored.status == "ordered" and stored.order.delay_s < 1
+            if stored.status == "ordered" and stored.order.delay_s < 1 and stored.order.effect.kind != "StartRun"
         ]
 
     # ------------------------------------------------------------ looking
@@ -243,6 +264,14 @@ class Town:
             text=True,
         )
         return done.stdout
+
+    async def at_work(self, number: int) -> Job:
+        """The job on an issue, once its agent works."""
+        return await self.until(number, State.RUNNING, when=lambda job: self.workspace(job).exists())
+
+    def let_go(self, job: Job) -> None:
+        """Let an agent that begins with `WAIT` go on."""
+        (self.workspace(job) / "go").touch()
 
     def workspace(self, job: Job) -> Path:
         """Where the agent of a job works now."""
@@ -366,7 +395,7 @@ class Town:
 
     async def _audit_leftovers(self) -> None:
         state = self.settings.state_dir
-        await self.until_true(lambda: not any(self._leftovers(state)), 10.0)
+        await self.until_true(lambda: not any(self._leftovers(state)), 10.0, 0.1)
 
     def _leftovers(self, state: Path) -> list[str]:
         left = [str(path) for name in ("workspaces", "runs") for path in (state / name).glob("*")]
@@ -433,7 +462,7 @@ def _identity(plan: Plan, forge: LocalForge, tokens: Mapping[str, str], root: Pa
 
 
 def _settings(plan: Plan, root: Path, database_url: str, access: ForgeSettings) -> Settings:
-    engine = {"poll_interval_s": 0.05, "reconcile_period_s": 1, "drain_s": 3, "agent_slots": plan.slots}
+    engine = {"poll_interval_s": 0.05, "reconcile_period_s": 30, "drain_s": 3, "agent_slots": plan.slots}
     return Settings(
         state_dir=root / "state",
         database_url="" if database_url.startswith("sqlite") else database_url,
