@@ -26,6 +26,7 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
 
 from windlass.core.effects import Order
+from windlass.engine.bell import Bell
 from windlass.engine.loop import Place
 
 log = logging.getLogger("windlass.durable")
@@ -34,6 +35,7 @@ _NAME = "windlass"
 _VERSION = "1"
 _WORKFLOW = "carry_out_v1"
 _MOST_THREADS = 32
+QUEUE_NAMES = ("agent", "tests", "light")
 _LOST = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
 CarryOut = Callable[[str, int], Awaitable[None]]
@@ -71,7 +73,8 @@ class DurableSettings:
 class Enqueuer:
     """Puts orders on their queues."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, bell: Bell) -> None:
+        self._bell = bell
         self._client = DBOSClient(
             system_database_engine=engine,
             application_name=_NAME,
@@ -85,6 +88,8 @@ class Enqueuer:
         """Enqueue inside the caller's transaction."""
         place = Place(queue=queue, partition=partition, priority=priority)
         options = _options(f"{job_id}:{order.seq}", place, order.delay_s)
+        if order.delay_s <= 0:
+            self._bell.order(queue)
         self._client.enqueue_in_transaction(connection, options, job_id, order.seq)
 
     def again(self, job_id: str, seq: int, place: Place) -> None:
@@ -111,8 +116,11 @@ def _options(workflow_id: str, place: Place, delay_s: float) -> EnqueueOptions:
 class Durable:
     """This process as one replica. One per process, because DBOS is a process-wide singleton."""
 
-    def __init__(self, engine: sa.Engine, replicas: Replicas, settings: DurableSettings, *, is_alone: bool) -> None:
+    def __init__(
+        self, engine: sa.Engine, replicas: Replicas, settings: DurableSettings, bell: Bell, *, is_alone: bool
+    ) -> None:
         self._engine = engine
+        self._bell = bell
         self._replicas = replicas
         self._settings = settings
         self._is_alone = is_alone
@@ -137,9 +145,11 @@ class Durable:
             "max_executor_threads": _MOST_THREADS,
         }
         await asyncio.to_thread(self._beat)
-        DBOS(config=config)
+        dbos = DBOS(config=config)
         self._register(carry_out)
         DBOS.launch()
+        for stop in dbos.background_thread_stop_events:
+            self._bell.hang(stop)
         await self._register_queues()
         self._use_own_threads()
         await asyncio.to_thread(self._sweep)

@@ -28,8 +28,10 @@ from windlass.adapters.storage.replicas import SqlReplicas
 from windlass.config import Settings, secret
 from windlass.core import policy as policies
 from windlass.core.errors import Refused, WindlassError
+from windlass.core.job import Job
 from windlass.core.policy import Policy
-from windlass.engine.durable import Durable, DurableSettings, Enqueuer
+from windlass.engine.bell import Bell
+from windlass.engine.durable import QUEUE_NAMES, Durable, DurableSettings, Enqueuer
 from windlass.engine.effects import Executor
 from windlass.engine.intake import Intake
 from windlass.engine.ledger import Ledger
@@ -161,7 +163,8 @@ def build(settings: Settings, *, on_change: OnChange | None = None, webhook_url:
     engine = make_engine(settings.database_url or f"sqlite:///{state / 'windlass.sqlite'}")
     migrate(engine)
     clock = SystemClock()
-    enqueue = Enqueuer(engine)
+    bell = Bell(*QUEUE_NAMES)
+    enqueue = Enqueuer(engine, bell)
     store = SqlStore(engine, clock=clock, enqueue=enqueue)
     forge, hidden = _forge(settings, clock, webhook_url)
     blobs = DirectoryBlobs(state / "blobs")
@@ -178,10 +181,10 @@ def build(settings: Settings, *, on_change: OnChange | None = None, webhook_url:
         clock=clock,
         settings=_stage_settings(settings, state, hidden),
     )
-    door = Door(store, clock, new_id=new_job_id, on_change=on_change)
+    door = Door(store, clock, new_id=new_job_id, on_change=_ringing(bell, on_change))
     policy = policies.parse(settings.policy) if settings.policy else Policy()
     intake = Intake(store, forge, door, clock, translate=translate, default_policy=policy)
-    durable = Durable(engine, SqlReplicas(engine), _durable_settings(settings), is_alone=lock is not None)
+    durable = Durable(engine, SqlReplicas(engine), _durable_settings(settings), bell, is_alone=lock is not None)
     orders = _Orders(durable, enqueue)
     signer = Ed25519FileSigner(state / "ledger-key.pem", f"windlass/{settings.instance}")
     return Windlass(
@@ -202,6 +205,17 @@ def build(settings: Settings, *, on_change: OnChange | None = None, webhook_url:
         clock=clock,
         lock=lock,
     )
+
+
+def _ringing(bell: Bell, on_change: OnChange | None) -> OnChange:
+    """What hears of a committed change: first the queues, then whoever asked."""
+
+    def tell(job: Job, why: Sequence[str]) -> None:
+        bell.ring()
+        if on_change is not None:
+            on_change(job, why)
+
+    return tell
 
 
 class _Orders:
