@@ -7,6 +7,7 @@ answers is hostile text: it is classified by git's own words and shown as one cl
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from windlass.ports import GitCredential
 # The other end of a file:// URL is a process of this machine that does not inherit our settings.
 SAFE_SERVER = "git -c core.hooksPath=/dev/null -c core.fsmonitor=false -c protocol.allow=never -c gc.auto=0"
 
+_FETCHES = 3
 _MISSING_REF = "couldn't find remote ref"
 _UNAVAILABLE = re.compile(
     r"returned error: (?:5\d\d|408|429)|could ?n.t resolve|could not resolve|failed to connect|couldn't connect"
@@ -59,17 +61,21 @@ def door(credential: GitCredential, *, allow_file: bool) -> Door:
 
 
 async def fetch(git: Git, mirror: Path, at: Door, branches: Sequence[str]) -> dict[str, str]:
-    """Bring these branches into the mirror; branch → tip for those that exist. The mirror's lock is held."""
+    """Bring these branches into the mirror; branch → tip for those that exist. The mirror's lock is held.
+
+    The forge is asked for the tips first: mostly one of two branches is not there yet and the other has not moved.
+    """
     wanted = [names.checked_branch(branch) for branch in dict.fromkeys(branches)]
-    ran = await _fetch(git, mirror, at, wanted)
-    if ran.code and _MISSING_REF in ran.err:
-        there = await tips(git, mirror, at, wanted)
-        await _forget(git, mirror, [branch for branch in wanted if branch not in there])
-        wanted = [branch for branch in wanted if branch in there]
-        ran = await _fetch(git, mirror, at, wanted)
-    if ran.code:
-        raise remote_error("fetch", ran)
-    return await _local_tips(git, mirror, wanted)
+    for _ in range(_FETCHES):
+        there, here = await asyncio.gather(tips(git, mirror, at, wanted), _local_tips(git, mirror, wanted))
+        await _forget(git, mirror, [branch for branch in here if branch not in there])
+        moved = [branch for branch, sha in there.items() if here.get(branch) != sha]
+        ran = await _fetch(git, mirror, at, moved)
+        if ran.code == 0:
+            return await _local_tips(git, mirror, list(there)) if moved else there
+        if _MISSING_REF not in ran.err:
+            raise remote_error("fetch", ran)
+    raise Unavailable("the branches come and go while they are fetched", hint="it is tried again")
 
 
 async def _fetch(git: Git, mirror: Path, at: Door, branches: Sequence[str]) -> Ran:
