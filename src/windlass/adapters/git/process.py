@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from windlass.adapters.git.memory import Memory
 from windlass.core.errors import Failed, Unavailable
 
 OUTPUT_BYTES = 256 << 20
@@ -119,6 +120,7 @@ class Git:
     def __init__(self, *, home: Path, timeout_s: float) -> None:
         self.home = home
         self.timeout_s = timeout_s
+        self.memory = Memory()
 
     async def run(self, call: Call) -> Ran:
         """Run to the end. Raises Failed (git_failed, git_missing, git_output) and Unavailable (git_timeout)."""

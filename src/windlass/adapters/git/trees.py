@@ -6,6 +6,7 @@ Refuses ids that are not full object ids and objects that the mirror does not ha
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,12 +39,19 @@ class Difference:
 
 
 async def require(git: Git, mirror: Path, sha: str, *, kind: str = "tree") -> str:
-    """The id of the `kind` that `sha` names or leads to. Raises NotFound (object_missing)."""
+    """The id of the `kind` that `sha` names or leads to. Raises NotFound (object_missing).
+
+    Remembered: objects never change, and a mirror is only ever added to.
+    """
     name = f"{checked_object(sha)}^{{{kind}}}"
+    known = git.memory.of(mirror)
+    if name in known:
+        return known[name]
     call = Call(args=("rev-parse", "--verify", "--quiet", "--end-of-options", name), git_dir=mirror, codes=None)
     ran = await git.run(call)
     if ran.code:
         raise NotFound(f"the mirror has no {kind} {sha}", hint="fetch the branch it is on first", code="object_missing")
+    known[name] = ran.text
     return ran.text
 
 
@@ -153,12 +161,16 @@ async def line_counts(git: Git, mirror: Path, start: str, tree: str) -> tuple[in
 
 
 async def apply_diff(git: Git, mirror: Path, start: str, change: bytes, index: Path) -> str:
-    """The tree that a diff makes of `start`. Raises Failed (git_failed) when it does not apply."""
+    """The tree that a diff makes of `start`; remembered. Raises Failed (git_failed) when it does not apply."""
+    known, name = git.memory.of(mirror), f"{start} {hashlib.sha256(change).hexdigest()}"
+    if name in known:
+        return known[name]
     await git.run(Call(args=("read-tree", start), git_dir=mirror, index=index))
     if change:
         args = ("apply", "--cached", "--binary", "--whitespace=nowarn", "-p1", "-")
         await git.run(Call(args=args, git_dir=mirror, index=index, stdin=change))
-    return (await git.run(Call(args=("write-tree",), git_dir=mirror, index=index))).text
+    tree = known[name] = (await git.run(Call(args=("write-tree",), git_dir=mirror, index=index))).text
+    return tree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,8 +202,10 @@ async def commit(git: Git, mirror: Path, new: NewCommit) -> str:
 
 async def is_ancestor(git: Git, mirror: Path, ancestor: str, descendant: str) -> bool:
     """Whether one commit is reachable from the other. Raises NotFound when the mirror lacks one of them."""
-    for sha in (ancestor, descendant):
+    for sha in dict.fromkeys((ancestor, descendant)):
         await require(git, mirror, sha, kind="commit")
+    if ancestor == descendant:
+        return True
     args = ("merge-base", "--is-ancestor", ancestor, descendant)
     return (await git.run(Call(args=args, git_dir=mirror, codes=frozenset({0, 1})))).code == 0
 
