@@ -231,7 +231,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "operations": operations,
     "faults": faults,
 }
-_PART = re.compile(r"(<!-- made: (\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+_PART = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def wanted() -> dict[str, str]:
@@ -240,7 +240,7 @@ def wanted() -> dict[str, str]:
     for path in sorted(DOCS.glob("*.md")):
         text = path.read_text(encoding="utf-8")
         if path.name not in WHOLE and "<!-- made: " in text:
-            files[path.name] = _PART.sub(lambda m: f"{m[1]}\n{PARTS[m[2]]()}\n{m[3]}", text)
+            files[path.name] = _PART.sub(lambda m: f"{m[1]}\n{PARTS[m[2]]()}\n\n{m[3]}", text)
     return files
 
 
