@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.stories.harness import town
+from tests.stories.harness import REPOSITORY, town
+from windlass.core.errors import Unavailable
 from windlass.core.job import State
 
 
@@ -33,11 +35,10 @@ async def test_webhooks_that_are_dropped_doubled_and_reordered_change_nothing(tm
     "faults",
     [
         {"api_5xx": 0.2},
-        {"api_rate_limited": 0.1, "api_secondary": 0.1, "retry_after_s": 0.2},
+        {"api_rate_limited": 0.03, "api_secondary": 0.03, "retry_after_s": 0.2},
         {"api_lost_response": 0.2, "git_push_lost_response": 0.5},
-        {"git_push_5xx": 0.5},
     ],
-    ids=["errors", "rate limits", "lost answers", "refused pushes"],
+    ids=["errors", "rate limits", "lost answers"],
 )
 async def test_a_forge_that_fails_calls_still_gets_one_branch_one_pull_request_and_one_comment(
     tmp_path: Path, faults: dict[str, float]
@@ -52,13 +53,31 @@ async def test_a_forge_that_fails_calls_still_gets_one_branch_one_pull_request_a
         await here.approve_and_merge(job)
 
 
-async def test_a_job_that_is_withdrawn_while_answers_get_lost_leaves_no_branch(tmp_path: Path) -> None:
-    async with town(tmp_path, agent="sleep 100") as here:
-        here.forge.faults.change({"api_lost_response": 1.0})
+@pytest.mark.parametrize("fault", ["git_push_5xx", "git_push_lost_response"])
+async def test_a_push_that_fails_is_pushed_again_without_paying_the_agent_twice(tmp_path: Path, fault: str) -> None:
+    async with town(tmp_path) as here:
+        here.forge.faults.change({fault: 1.0})
         number = await here.ask()
-        await here.until_true(lambda: here.tip(f"ai-{number}") or here.forge.faults.counts.get("api_lost_response", 0) > 9)
+        await here.until_true(lambda: here.forge.faults.counts.get(fault))
         here.forge.faults.calm()
-        here.forge.close_issue("acme/answers", number, "rita")
-        await here.until(number, State.CANCELLED)
+        job = await here.until(number, State.REVIEWING)
+        assert here.outcomes(job) == ["completed"]
+        assert here.git("rev-list", "--count", f"main..{job.head_sha}").strip() == "1"
+
+
+async def test_a_job_that_is_withdrawn_while_the_answer_to_the_new_branch_is_lost_leaves_no_branch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with town(tmp_path, agent="sleep 100") as here:
+        kind = type(here.windlass.forge)
+        create = kind.create_ref
+
+        async def create_and_lose(self: Any, repo: str, branch: str, sha: str) -> None:
+            await create(self, repo, branch, sha)
+            here.forge.close_issue(REPOSITORY, 1, "rita")
+            raise Unavailable("the answer was lost", retry_after_s=2)
+
+        monkeypatch.setattr(kind, "create_ref", create_and_lose)
+        await here.until(await here.ask(), State.CANCELLED)
         await here.quiet()
-        assert here.tip(f"ai-{number}") is None
+        await here.until_true(lambda: here.tip("ai-1") is None, 5)
