@@ -50,8 +50,11 @@ class Replicas(Protocol):
     def live(self) -> frozenset[str]:
         """Executor ids whose row has not expired, by the database's clock."""
 
-    def bury(self, executor_id: str) -> bool:
-        """Remove an expired row; True for the one caller that did it, or when there was none."""
+    def known(self) -> frozenset[str]:
+        """Executor ids of all rows, expired or not."""
+
+    def bury(self, executor_id: str, *, is_certain: bool = False) -> bool:
+        """Remove an expired row and free the deliveries it held; False when it came back. `is_certain`: unexpired too."""
 
     def leave(self, executor_id: str) -> None:
         """Remove our own row."""
@@ -237,8 +240,8 @@ class Durable:
         """Requeue what dead replicas held, and claims of ours that were never begun."""
         pending = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
         live = frozenset({self.executor_id}) if self._is_alone else self._replicas.live()
-        for dead in {w.executor_id for w in pending if w.executor_id} - live:
-            if self._replicas.bury(dead):
+        for dead in (self._replicas.known() | {w.executor_id for w in pending if w.executor_id}) - live:
+            if self._replicas.bury(dead, is_certain=self._is_alone):
                 self._requeue((w for w in pending if w.executor_id == dead), f"of the dead replica {dead}")
         oldest = self._grace_ms()
         mine = (w for w in pending if w.executor_id == self.executor_id and w.workflow_id not in self._running)

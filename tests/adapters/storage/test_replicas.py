@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.support.stores import Opened
 
 from windlass.adapters.storage.replicas import SqlReplicas
+from windlass.ports import Delivery
 
 
 def beat(replicas: SqlReplicas, name: str, ttl_s: float = 600) -> bool:
@@ -47,3 +48,24 @@ def test_many_may_join_at_once(opened: Opened) -> None:
     with ThreadPoolExecutor(6) as pool:
         assert all(pool.map(lambda n: beat(SqlReplicas(opened.engine), f"r{n}"), range(6)))
     assert len(SqlReplicas(opened.engine).live()) == 6
+
+
+def test_who_is_alone_buries_at_once(opened: Opened) -> None:
+    one, two = SqlReplicas(opened.engine), SqlReplicas(opened.engine)
+    beat(one, "a")
+    assert beat(two, "b")
+    assert two.known() == {"a", "b"}
+    assert two.bury("a", is_certain=True)
+    assert two.known() == {"b"}
+
+
+def test_the_deliveries_of_a_dead_replica_are_free_again(opened: Opened) -> None:
+    store, replicas = opened.store, SqlReplicas(opened.engine)
+    beat(replicas, "a", ttl_s=0)
+    store.put_deliveries([Delivery(id=name, event="push", body=b"{}", received_at_ms=1) for name in ("d1", "d2")])
+    store.claim_deliveries("a", 1, 60_000, 10)
+    store.claim_deliveries("b", 1, 60_000, 10)
+    assert replicas.bury("a")
+    assert [one.id for one in store.claim_deliveries("c", 9, 60_000, 10)] == ["d1"]
+    replicas.leave("b")
+    assert [one.id for one in store.claim_deliveries("c", 9, 60_000, 10)] == ["d2"]

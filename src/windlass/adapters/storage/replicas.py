@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from windlass.adapters.storage.connections import Connections
-from windlass.adapters.storage.models import replicas
+from windlass.adapters.storage.models import deliveries, replicas
 
 _NOW_MS = {
     "sqlite": sa.text("select cast((julianday('now') - 2440587.5) * 86400000 as integer)"),
@@ -45,19 +45,29 @@ class SqlReplicas:
             found = connection.scalars(sa.select(replicas.c.executor_id).where(replicas.c.expires_at_ms > now_ms))
             return frozenset(found)
 
-    def bury(self, executor_id: str) -> bool:
-        """Remove an expired row; True when it is gone now, False when the replica came back."""
+    def known(self) -> frozenset[str]:
+        """Executor ids of all rows, expired or not."""
+        with self._connections.reading() as connection:
+            return frozenset(connection.scalars(sa.select(replicas.c.executor_id)))
+
+    def bury(self, executor_id: str, *, is_certain: bool = False) -> bool:
+        """Remove an expired row, and free the deliveries that the replica held; False when it came back.
+
+        `is_certain`: nobody else can be alive, so the row need not have expired.
+        """
         with self._connections.writing() as connection:
-            now_ms = _now_ms(connection)
-            expired = (replicas.c.executor_id == executor_id) & (replicas.c.expires_at_ms <= now_ms)
-            connection.execute(sa.delete(replicas).where(expired))
-            left = sa.select(sa.func.count()).where(replicas.c.executor_id == executor_id)
-            return connection.scalar(left) == 0
+            it = replicas.c.executor_id == executor_id
+            dead = it if is_certain else it & (replicas.c.expires_at_ms <= _now_ms(connection))
+            connection.execute(sa.delete(replicas).where(dead))
+            if connection.scalar(sa.select(sa.func.count()).where(it)):
+                return False
+            held = (deliveries.c.owner == executor_id, deliveries.c.processed_at_ms.is_(None))
+            connection.execute(sa.update(deliveries).where(*held).values(owner=None, leased_until_ms=0))
+        return True
 
     def leave(self, executor_id: str) -> None:
-        """Remove our own row."""
-        with self._connections.writing() as connection:
-            connection.execute(sa.delete(replicas).where(replicas.c.executor_id == executor_id))
+        """Remove our own row, and free the deliveries that we held."""
+        self.bury(executor_id, is_certain=True)
 
 
 def _now_ms(connection: sa.Connection) -> int:
