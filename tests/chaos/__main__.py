@@ -65,7 +65,7 @@ def _run(given: argparse.Namespace, database: str, limit_s: float) -> Result:
 
 
 def _tell(result: Result) -> None:
-    print(f"{result.line()}; {result.took_s:.0f} s; {result.deaths} ended by themselves; faults {result.faults}")
+    print(f"{result.line()}; {result.took_s:.0f} s; ended by themselves: {result.deaths}; faults {result.faults}")
     for text, count in sorted(result.logged.items(), key=lambda item: -item[1])[:25]:
         print(f"  {count:5} × {text}")
     for line in result.found.lines()[:100]:

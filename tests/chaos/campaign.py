@@ -52,7 +52,7 @@ class Result:
     wish: Wish
     kills: int = 0
     freezes: int = 0
-    deaths: int = 0
+    deaths: list[int] = field(default_factory=list)
     crashes: int = 0
     jobs: int = 0
     took_s: float = 0.0
@@ -89,7 +89,6 @@ class Campaign:
         self._deck = iter(parts(self.wish.jobs * 20, self._rng))
         self._left = self.wish.kills
         self._counter = AgentCounter()
-        self._is_settled = False
 
     async def run(self) -> Result:
         """Everything, to the audit."""
@@ -156,8 +155,9 @@ class Campaign:
             await asyncio.gather(*tasks, return_exceptions=True)
         codes = await asyncio.gather(*(replica.stop() for replica in replicas))
         self.result.found.other += [f"{r.name} ended with {c}" for r, c in zip(replicas, codes, strict=True) if c]
-        for name in ("kills", "freezes", "deaths"):
-            setattr(self.result, name, sum(getattr(replica, name) for replica in replicas))
+        self.result.kills = sum(replica.kills for replica in replicas)
+        self.result.freezes = sum(replica.freezes for replica in replicas)
+        self.result.deaths = [code for replica in replicas for code in replica.deaths]
 
     def _may_kill(self) -> bool:
         if self._left <= 0 or self._is_late():

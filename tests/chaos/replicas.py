@@ -29,7 +29,7 @@ def free_port() -> int:
 
 @dataclass(kw_only=True)
 class Replica:
-    """One process and its log. `kills`, `freezes`, `deaths` (ended by itself) count what happened to it."""
+    """One process and its log. `deaths` are the exit codes of lives that ended by themselves."""
 
     name: str
     root: Path
@@ -38,7 +38,7 @@ class Replica:
     process: asyncio.subprocess.Process | None = None
     kills: int = 0
     freezes: int = 0
-    deaths: int = 0
+    deaths: list[int] = field(default_factory=list)
 
     @property
     def log(self) -> Path:
@@ -94,6 +94,12 @@ class Replica:
         await self.process.wait()
         self.kills += 1
 
+    def died(self) -> None:
+        """Note that it ended by itself."""
+        assert self.process is not None
+        assert self.process.returncode is not None
+        self.deaths.append(self.process.returncode)
+
     async def freeze(self) -> None:
         """Stop it in the middle of whatever it does, long enough to be declared dead, and let it go on."""
         assert self.process is not None
@@ -124,12 +130,10 @@ class Killer:
         while True:
             await self.replica.start()
             is_alive = await self._life()
-            if not self.may_kill():
+            if is_alive and not self.may_kill():
                 break
             if is_alive:
                 await self.replica.kill()
-        if not self.replica.is_running:
-            await self.replica.start()
         await self.guard()
 
     async def guard(self) -> None:
@@ -137,7 +141,7 @@ class Killer:
         while True:
             assert self.replica.process is not None
             await self.replica.process.wait()
-            self.replica.deaths += 1
+            self.replica.died()
             await asyncio.sleep(0.2)
             await self.replica.start()
 
@@ -152,5 +156,5 @@ class Killer:
         return True
 
     def _died(self) -> bool:
-        self.replica.deaths += 1
+        self.replica.died()
         return False
