@@ -54,7 +54,7 @@ class Replicas(Protocol):
         """Executor ids of all rows, expired or not."""
 
     def bury(self, executor_id: str, *, is_certain: bool = False) -> bool:
-        """Remove an expired row and free the deliveries it held; False when it came back. `is_certain`: unexpired too."""
+        """Remove an expired row and free its deliveries; False when it came back. `is_certain`: unexpired too."""
 
     def leave(self, executor_id: str) -> None:
         """Remove our own row."""
