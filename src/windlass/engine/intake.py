@@ -20,7 +20,7 @@ from windlass.core import policy as policies
 from windlass.core.errors import NotFound, Refused, Unavailable, WindlassError
 from windlass.core.events import IssueLabelled, IssueWithdrawn, PullRequestTouched, StopRequested
 from windlass.core.hints import Hint, Ignored, IssueHint, PullHint, RepositoryHint
-from windlass.core.job import Job, TaskType
+from windlass.core.job import Job, State, TaskType
 from windlass.core.policy import Policy
 from windlass.engine.loop import Door, Handled
 from windlass.ports import Clock, Delivery, Forge, Store
@@ -30,9 +30,11 @@ log = logging.getLogger("windlass.intake")
 POLICY_PATH = ".github/windlass.yml"
 _LEASE_MS = 120_000
 _LARGEST_POLICY = 64 * 1024
+_DEEPEST_POLICY = 8
 _ISSUE_ACTIONS = frozenset({"opened", "labeled", "unlabeled", "closed", "reopened", "deleted", "transferred"})
 
 Translate = Callable[[str, bytes], Sequence[Hint]]
+_Waiting = tuple[Delivery, asyncio.Future[bool]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,7 @@ class Intake:
         self._clock = clock
         self._translate = translate
         self._default_policy = default_policy
-        self._waiting: list[tuple[Delivery, asyncio.Future[bool]]] = []
+        self._waiting: list[_Waiting] = []
         self._flusher: asyncio.Task[None] | None = None
         self.arrived = asyncio.Event()
 
@@ -80,16 +82,27 @@ class Intake:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             try:
-                fresh = await asyncio.to_thread(self._store.put_deliveries, [delivery for delivery, _ in batch])
-            except WindlassError as error:
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
-                continue
-            for (_, future), is_new in zip(batch, fresh, strict=True):
-                if not future.done():
-                    future.set_result(is_new)
-            self.arrived.set()
+                await self._commit(batch)
+            except Refused as error:
+                if len(batch) == 1:
+                    _tell_all(batch, error)
+                for one in batch if len(batch) > 1 else ():
+                    await self._commit_alone(one)  # one that cannot be stored must not take the others with it
+            except Exception as error:  # noqa: BLE001 whatever it was, nobody may wait for ever
+                _tell_all(batch, error)
+
+    async def _commit(self, batch: Sequence[_Waiting]) -> None:
+        fresh = await asyncio.to_thread(self._store.put_deliveries, [delivery for delivery, _ in batch])
+        for (_, future), is_new in zip(batch, fresh, strict=True):
+            if not future.done():
+                future.set_result(is_new)
+        self.arrived.set()
+
+    async def _commit_alone(self, one: _Waiting) -> None:
+        try:
+            await self._commit([one])
+        except Exception as error:  # noqa: BLE001 see above
+            _tell_all([one], error)
 
     async def process_some(self, owner: str, limit: int = 20) -> int:
         """Process stored deliveries; how many there were."""
@@ -158,8 +171,10 @@ class Intake:
 
     async def look_at_issue(self, repository: str, number: int, *, key: str) -> str:
         """Read an issue and its label as they are now, and open or withdraw its job. `key` dedups a withdrawal."""
-        policy = await self.policy(repository)
         active = await asyncio.to_thread(self._active, repository, number)
+        # A job under way keeps the rules it began with; a policy file that is broken since must not hold a stop up.
+        is_under_way = active is not None and active.state is not State.ESCALATED
+        policy = active.policy if active is not None and is_under_way else await self.policy(repository)
         label = active.policy.label if active else policy.label
         try:
             info = await self._forge.issue(repository, number)
@@ -187,24 +202,30 @@ class Intake:
         return _words(handled)
 
     async def start(self, request: StartRequest) -> Handled:
-        """Open a job on request. Raises NotFound, Refused, Unavailable."""
-        policy = await self.policy(request.repository)
-        info = await self._forge.issue(request.repository, request.issue)
+        """Open a job on request; the same request again gives the same job. Raises NotFound, Refused, Unavailable."""
+        # The forge's own spelling of the name: Acme/Shop and acme/shop are one repository with one job per issue.
+        repository = (await self._forge.repository(request.repository)).full_name
+        policy = await self.policy(repository)
+        info = await self._forge.issue(repository, request.issue)
         if info.is_pull_request or info.state != "open":
             what = "a pull request" if info.is_pull_request else "closed"
             raise Refused(f"#{request.issue} is {what}", code="bad_issue", hint="name an open issue")
         event = IssueLabelled(
-            repository=request.repository,
+            repository=repository,
             issue=info.snapshot,
             requested_by=request.requested_by,
             may_request=True,
             epoch=f"start:{request.idempotency_key}",
-            base_ref=await self._base(request.repository, policy),
+            base_ref=await self._base(repository, policy),
             source="start-job",
             task_type=request.task_type,
             agent=request.agent,
         )
-        return await self._open(event, policy)
+        handled = await self._open(event, policy)
+        if handled.is_new or handled.job is not None:
+            return handled
+        latest = await asyncio.to_thread(self._store.latest_job, repository, request.issue)
+        return dataclasses.replace(handled, job=latest if latest and latest.epoch == event.epoch else None)
 
     async def stop(self, job_id: str, *, by: str, why: str, key: str) -> Handled:
         """Stop a job. Raises NotFound."""
@@ -255,9 +276,14 @@ def parse_policy(data: bytes, defaults: Policy) -> Policy:
     if len(data) > _LARGEST_POLICY:
         raise Refused(f"{POLICY_PATH} has {len(data)} bytes", code="bad_policy", hint="64 KiB at most")
     try:
-        document = yaml.safe_load(data.decode("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        where = str(error).replace("\n", " ")[:200]
+        text = data.decode("utf-8")
+        _insist_on_simple(text)
+        document = yaml.safe_load(text)
+    except Refused:
+        raise
+    except Exception as error:
+        # Not only YAMLError: the loader answers `2001-99-99` or `!!bool x` with ValueError, KeyError and others.
+        where = f"{type(error).__name__}: {error}".replace("\n", " ")[:200]
         raise Refused(f"{POLICY_PATH} is not YAML: {where}", code="bad_policy", hint="mend the file") from error
     parsed = policies.parse(document, digest=hashlib.sha256(data).hexdigest())
     given = set(document or {})
@@ -268,6 +294,25 @@ def parse_policy(data: bytes, defaults: Policy) -> Policy:
     return dataclasses.replace(
         parsed, limits=policies.Limits(**limits), **{name: getattr(defaults, name) for name in unset}
     )
+
+
+def _insist_on_simple(text: str) -> None:
+    """Refuse what makes a small file cost minutes or gigabytes: references to other parts, and deep nesting."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST_POLICY:
+            raise Refused(f"{POLICY_PATH} is nested too deep", code="bad_policy", hint="write plain keys and values")
+        if isinstance(event, yaml.AliasEvent):
+            hint = "write the value out in each place"
+            raise Refused(f"{POLICY_PATH} has an alias (*name)", code="bad_policy", hint=hint)
+
+
+def _tell_all(batch: Sequence[_Waiting], error: Exception) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)
 
 
 def _words(handled: Handled) -> str:
