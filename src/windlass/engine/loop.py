@@ -101,9 +101,10 @@ class Door:
                 transition = workflow.decide(active, event, active.policy, now_ms)
                 self._write(tx, event_id, event, active, transition, now_ms)
                 return Handled(is_new=True, job=active, why=transition.why)
-            if active is not None:
-                self._give_way(tx, active, event, now_ms)
+            gone = self._give_way(tx, active, event, now_ms) if active is not None else None
             transition = self._open(tx, event_id, event, policy, now_ms)
+        if gone is not None:
+            self._tell(active, gone)
         self._tell(None, transition)
         return Handled(is_new=True, job=transition.job, why=transition.why, is_opened=True)
 
@@ -114,13 +115,14 @@ class Door:
         self._write(tx, event_id, event, None, transition, now_ms)
         return transition
 
-    def _give_way(self, tx: Transaction, active: Job, event: IssueLabelled, now_ms: int) -> None:
+    def _give_way(self, tx: Transaction, active: Job, event: IssueLabelled, now_ms: int) -> Transition:
         """An escalated job ends so that the work can start over."""
         withdrawn = IssueWithdrawn(how=workflow.ASKED_AGAIN, by=event.requested_by)
         event_id = tx.insert_event(f"again:{active.id}:{event.epoch}", active.id, withdrawn, now_ms)
         assert event_id is not None
         transition = workflow.decide(active, withdrawn, active.policy, now_ms)
         self._write(tx, event_id, withdrawn, active, transition, now_ms)
+        return transition
 
     def _write(
         self, tx: Transaction, event_id: int, event: Event, before: Job | None, transition: Transition, now_ms: int
