@@ -73,9 +73,11 @@ class Claim:
         """Whether this claim may still write."""
         return await asyncio.to_thread(self.outside.store.is_current, self.job.id, self.seq, self.number)
 
-    async def job_now(self) -> Job | None:
-        """The job as it is now."""
-        return await asyncio.to_thread(self.outside.store.job, self.job.id)
+    async def is_unwanted(self) -> bool:
+        """Whether the job ended meanwhile and no newer job uses what it made: then that must not stay."""
+        store, job = self.outside.store, self.job
+        newest = await asyncio.to_thread(store.latest_job, job.repository, job.issue.number)
+        return newest is not None and newest.id == job.id and newest.is_terminal
 
     async def check(self) -> None:
         """Call before every write to the outside. Raises Overtaken."""

@@ -50,7 +50,18 @@ async def push_patch(claim: Claim, effect: PushPatch) -> PatchPushed:
             code="head_moved",
             hint="the change is kept; look at the branch, then put the label on again",
         ) from error
+    await _take_back_if_overtaken(claim, effect, head_sha)
     return PatchPushed(seq=claim.seq, head_sha=head_sha, tree_sha=tree_sha)
+
+
+async def _take_back_if_overtaken(claim: Claim, effect: PushPatch, head_sha: str) -> None:
+    """The job may have been stopped during the push, and its clean-up did not know the new commit as ours."""
+    if await claim.is_current():
+        return
+    forge, repo = claim.outside.forge, claim.job.repository
+    if await claim.is_unwanted() and await forge.ref(repo, effect.branch) == head_sha:
+        await forge.delete_ref(repo, effect.branch)
+    raise Overtaken(claim.key)
 
 
 async def open_pull_request(claim: Claim, effect: OpenPullRequest) -> PullRequestOpened:
@@ -139,7 +150,6 @@ async def _attach_report(claim: Claim, effect: OpenPullRequest) -> None:
 
 async def _undo(claim: Claim, pull: PullInfo) -> None:
     """The job may have been stopped while the pull request was being opened; then it must not stay open."""
-    job = await claim.job_now()
-    if job is not None and job.is_terminal:
+    if await claim.is_unwanted():
         await claim.outside.forge.update_pull(claim.job.repository, pull.number, state="closed")
     raise Overtaken(claim.key)
