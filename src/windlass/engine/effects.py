@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 from windlass.core import effects
 from windlass.core.errors import Broken, Failed, Refused, Unavailable
@@ -25,6 +25,9 @@ log = logging.getLogger("windlass.effects")
 _TRIES = 5
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 15.0
+_STORE_TRIES = 750
+
+T = TypeVar("T")
 
 Stage = Callable[[], Awaitable[Event]]
 
@@ -39,19 +42,18 @@ class Executor:
     async def carry_out(self, job_id: str, seq: int) -> None:
         """Do one order to its end; returns without a word when it is done, void or somebody else's by now."""
         store = self._outside.store
-        stored = await asyncio.to_thread(store.claim_effect, job_id, seq)
-        job = await asyncio.to_thread(store.job, job_id) if stored else None
+        stored = await _patiently(lambda: store.claim_effect(job_id, seq))
+        job = await _patiently(lambda: store.job(job_id)) if stored else None
         if stored is None or job is None:
             return
         claim = Claim(outside=self._outside, job=job, seq=seq, number=stored.claim)
         effect = stored.order.effect
         try:
             event = await self._attempt(claim, effect)
-            if not await claim.is_current():
-                raise Overtaken(claim.key)
+            await self._insist_on_currency(claim)
         except Overtaken:
             log.info("overtaken", extra={"job": job_id, "seq": seq, "effect": effect.kind})
-            if not await asyncio.to_thread(store.is_open, job_id, seq):
+            if not await _patiently(lambda: store.is_open(job_id, seq)):
                 await self._tidy(effect)
             return
         await self._report(claim, event)
@@ -66,7 +68,7 @@ class Executor:
                 if number + 1 == _TRIES or pause_s > _LONGEST_PAUSE_S:
                     return _failure(claim, effect, error.code, str(error), error.retry_after_s, is_transient=True)
                 await asyncio.sleep(pause_s)
-                await claim.check()
+                await self._insist_on_currency(claim)
             except (Refused, Failed, Broken) as error:
                 return _failure(claim, effect, error.code, str(error), None, is_transient=False)
             except Overtaken:
@@ -123,16 +125,14 @@ class Executor:
         self._door.handle(event, job_id=claim.job.id, dedup=f"{claim.key}:started")
 
     async def _report(self, claim: Claim, event: Event) -> None:
-        """Bring the answer in; the database may be away for a while."""
-        for number in range(1000):
-            try:
-                await asyncio.to_thread(self._door.handle, event, job_id=claim.job.id, dedup=f"{claim.key}:answer")
-            except Unavailable as error:
-                log.warning("the store is unavailable", extra={"job": claim.job.id, "error": str(error)})
-                await asyncio.sleep(min(5.0, 0.05 * 2 ** min(number, 8)) * random.uniform(0.7, 1.3))  # noqa: S311
-            else:
-                return
-        raise Unavailable("the store did not come back")
+        """Bring the answer in."""
+        await _patiently(lambda: self._door.handle(event, job_id=claim.job.id, dedup=f"{claim.key}:answer"))
+
+    async def _insist_on_currency(self, claim: Claim) -> None:
+        """Raises Overtaken. What was done outside must not be forgotten only because the store is away."""
+        store = self._outside.store
+        if not await _patiently(lambda: store.is_current(claim.job.id, claim.seq, claim.number)):
+            raise Overtaken(claim.key)
 
     async def _tidy(self, effect: effects.Effect) -> None:
         """After the evidence is written, never before: the sandbox and its files go."""
@@ -141,6 +141,17 @@ class Executor:
                 await run.discard_run(self._outside, effect.run_id)
             except Exception:
                 log.exception("a finished run could not be cleaned up; the reaper will", extra={"run": effect.run_id})
+
+
+async def _patiently(ask: Callable[[], T]) -> T:
+    """Ask the store, however long it is away (about an hour). Raises Unavailable after that."""
+    for number in range(_STORE_TRIES):
+        try:
+            return await asyncio.to_thread(ask)
+        except Unavailable as error:
+            log.warning("the store is unavailable", extra={"error": str(error)})
+            await asyncio.sleep(min(5.0, 0.05 * 2 ** min(number, 8)) * random.uniform(0.7, 1.3))  # noqa: S311
+    raise Unavailable("the store did not come back", hint="the order is put back on its queue by the repair pass")
 
 
 def _failure(
