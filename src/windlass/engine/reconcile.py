@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Protocol
 
-from windlass.core.errors import NotFound, Unavailable, WindlassError
+from windlass.core.errors import NotFound, Refused, Unavailable, WindlassError
 from windlass.core.events import DeadlinePassed, PullRequestTouched
 from windlass.core.job import State
 from windlass.engine.intake import Intake
@@ -61,8 +61,17 @@ class Reconciler:
         due = self._store.due_jobs(self._clock.now_ms(), limit)
         for job_id, deadline_at_ms in due:
             event = DeadlinePassed(deadline_at_ms=deadline_at_ms)
-            self._door.handle(event, job_id=job_id, dedup=f"deadline:{job_id}:{deadline_at_ms}")
+            self._bring(event, job_id, f"deadline:{job_id}:{deadline_at_ms}")
         return len(due)
+
+    def _bring(self, event: DeadlinePassed | PullRequestTouched, job_id: str, dedup: str) -> None:
+        """One job that cannot be decided on must not keep the others from being looked at."""
+        try:
+            self._door.handle(event, job_id=job_id, dedup=dedup)
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("a job cannot be decided on", extra={"job": job_id, "event": event.kind})
 
     def look_again(self, batch: int, period_s: float) -> int:
         """Have some open pull requests looked at again, in turn, so that a lost webhook costs one period at most."""
@@ -71,7 +80,7 @@ class Reconciler:
         slot = int(self._clock.now_ms() / 1000 / max(period_s, 0.1))
         for job_id in chosen:
             event = PullRequestTouched(what="reconcile")
-            self._door.handle(event, job_id=job_id, dedup=f"look:{job_id}:{slot}")
+            self._bring(event, job_id, f"look:{job_id}:{slot}")
         return len(chosen)
 
     async def issues(self) -> int:
@@ -99,9 +108,17 @@ class Reconciler:
         for number in await self._forge.labelled_issues(repository, policy.label):
             job = await asyncio.to_thread(self._store.latest_job, repository, number)
             if job is None or job.is_terminal or job.state is State.ESCALATED:
-                await self._intake.look_at_issue(repository, number, key=f"reconcile:{repository}:{number}:{slot}")
-                found += 1
+                found += await self._look_at(repository, number, slot)
         return found
+
+    async def _look_at(self, repository: str, number: int, slot: int) -> int:
+        """One issue that cannot be looked at must not keep the others from it; 1 when it was."""
+        try:
+            await self._intake.look_at_issue(repository, number, key=f"reconcile:{repository}:{number}:{slot}")
+        except Refused as error:
+            log.warning("an issue cannot be looked at", extra={"issue": f"{repository}#{number}", "error": str(error)})
+            return 0
+        return 1
 
     def withdrawn(self) -> tuple[tuple[str, int], ...]:
         """Issues of jobs without a pull request, whose label may have gone without a word."""
@@ -112,10 +129,7 @@ class Reconciler:
         """Re-read the issues behind running jobs."""
         found = await asyncio.to_thread(self.withdrawn)
         slot = self._clock.now_ms()
-        for repository, number in found:
-            key = f"reconcile:{repository}:{number}:{slot}"
-            await self._intake.look_at_issue(repository, number, key=key)
-        return len(found)
+        return sum([await self._look_at(repository, number, slot) for repository, number in found])
 
     def orders(self, older_than_s: float, limit: int = 200) -> int:
         """Put back orders that durable execution has lost."""
