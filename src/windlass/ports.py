@@ -538,6 +538,9 @@ class Runner(Protocol):
     def is_known(self, run_id: str) -> bool:
         """Whether a run was started under this id and not discarded."""
 
+    def output(self, run_id: str) -> Path:
+        """The file that what the run prints is appended to while it runs; it may not be there yet."""
+
     async def wait(self, run_id: str) -> RunResult:
         """Until it ends. Cancelling the wait leaves the run alone."""
 
@@ -601,6 +604,92 @@ class Blobs(Protocol):
 
     def get(self, digest: str) -> bytes:
         """Raises NotFound; raises Broken when the bytes do not have this digest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanLine:
+    """Text that may be written, and how much raw input it stands for.
+
+    `text` ends with a newline when the input did; several lines become one when a secret ran over their border.
+    `found` counts what was taken out, by rule.
+    """
+
+    text: str
+    raw_bytes: int
+    found: Mapping[str, int] = field(default_factory=dict)
+
+
+class RedactionStream(Protocol):
+    """One stream of bytes being cleaned. What comes out does not depend on how the stream is cut into pieces."""
+
+    def add(self, data: bytes) -> Sequence[CleanLine]:
+        """Take more of the stream in; what is decided by now."""
+
+    def release(self) -> Sequence[CleanLine]:
+        """The stream is silent: whole lines that were held back only because they might go on to be a secret."""
+
+    def close(self) -> Sequence[CleanLine]:
+        """The stream has ended: everything that is left."""
+
+
+class Redactor(Protocol):
+    """Takes secrets out of text: known values in all encodings, then rules. Fails closed: never raises, never leaks."""
+
+    def redact(self, text: str) -> tuple[str, Mapping[str, int]]:
+        """(the text without terminal escapes and secrets, rule → number taken out)."""
+
+    def stream(self, before: bytes = b"") -> RedactionStream:
+        """For text that comes in pieces. `before`: what stood before the place where it is taken up again."""
+
+    def plus(self, values: Iterable[str]) -> Redactor:
+        """The same with more known values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogChunk:
+    """One stretch of a job's step log: JSONL in the blob `digest`. Never changed.
+
+    `stream` is one writer's own sequence (a run's id, `decisions`, …), `chunk` the place in it from 0, `first_seq` the
+    number of its first line. `next_offset`: how far the source (a run's output in bytes, the job's events) was read.
+    """
+
+    job_id: str
+    stream: str
+    chunk: int
+    first_seq: int
+    lines: int
+    size_bytes: int
+    first_at_ms: int
+    last_at_ms: int
+    level: str
+    digest: str
+    next_offset: int
+    run_id: str = ""
+    redactions: Mapping[str, int] = field(default_factory=dict)
+    number: int = 0
+
+
+class LogIndex(Protocol):
+    """Which chunks of which step logs there are."""
+
+    def append(self, chunk: LogChunk) -> int:
+        """Keep one; its number, which grows within a job. Raises Conflict when the stream has that place already."""
+
+    def last(self, job_id: str, stream: str) -> LogChunk | None:
+        """The newest chunk of one stream."""
+
+    def chunks(
+        self,
+        job_id: str,
+        *,
+        after: int = 0,
+        run_id: str = "",
+        levels: Sequence[str] = (),
+        from_ms: int | None = None,
+        to_ms: int | None = None,
+        limit: int = 100,
+    ) -> tuple[LogChunk, ...]:
+        """Chunks with numbers above `after`, in order, that may hold lines of these levels in [from_ms, to_ms]."""
 
 
 class Signer(Protocol):

@@ -82,6 +82,10 @@ class ProcessRunner:
         """Whether a run was started under this id and not discarded."""
         return self._directory(run_id).was_started
 
+    def output(self, run_id: str) -> Path:
+        """The file with what the run has printed so far; it appears with the first process."""
+        return self._directory(run_id).output
+
     async def wait(self, run_id: str) -> RunResult:
         """Until it ends; costs one file descriptor. Raises NotFound (run_unknown)."""
         run = self._known(run_id)
