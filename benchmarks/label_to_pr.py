@@ -11,10 +11,7 @@ import json
 import os
 import queue
 import re
-import signal
-import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -29,6 +26,7 @@ import yaml
 
 from benchmarks.bare_script import Script
 from benchmarks.figures import Figure, Size, Spread
+from benchmarks.processes import free_port, module, running
 from windlass.adapters.runners.process import ProcessRunner
 from windlass.wiring import example
 
@@ -97,7 +95,7 @@ def run(size: Size) -> list[Figure]:
     rounds, warm = size.of(24, 1), size.of(3, 1)
     with contextlib.ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        port = _free_port()
+        port = free_port()
         forge = stack.enter_context(_forge(home, port))
         stack.enter_context(_engine(home, port, forge.ready))
         arena = stack.enter_context(Arena.over(forge))
@@ -222,7 +220,6 @@ class Arena:
         rest = [call for call in self._forge.drain(0.7) if f"/{repository}" in call.path]
         calls = self.ours_calls if repository == OURS else self.bare_calls
         calls.update(call.place for call in rest)
-        calls["POST /issues/N/labels"] -= 0
         self._person.patch(f"/repos/{repository}/issues/{number}", json={"state": "closed"})
         self._forge.drain(0.3)
 
@@ -259,7 +256,7 @@ def _forge(home: Path, engine_port: int) -> Iterator[Forge]:
     }
     setup = home / "forge.json"
     setup.write_text(json.dumps({"root": str(home / "forge"), "config": config}))
-    with _process([sys.executable, "-m", "benchmarks.forge_process", str(setup)], home / "forge.log") as process:
+    with running(module("benchmarks.forge_process", setup), home / "forge.log") as process:
         yield Forge(process)
 
 
@@ -280,28 +277,9 @@ def _engine(home: Path, port: int, ready: dict[str, Any]) -> Iterator[None]:
     }
     config = home / "windlass.yml"
     config.write_text(yaml.safe_dump(settings))
-    with _process([sys.executable, "-m", "windlass", "serve", "--config", str(config)], home / "engine.log"):
+    with running(module("windlass", "serve", "--config", config), home / "engine.log"):
         _wait_ready(port, home / "engine.log")
         yield
-
-
-@contextlib.contextmanager
-def _process(argv: list[str], log: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process whose standard error is a file; ended by SIGTERM."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("WINDLASS_")}
-    with log.open("wb") as errors:
-        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=errors, text=True, env=env)
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
 
 
 def _wait_ready(port: int, log: Path) -> None:
@@ -312,12 +290,6 @@ def _wait_ready(port: int, log: Path) -> None:
                 return
         time.sleep(0.05)
     raise RuntimeError(f"the engine did not start: {log.read_text()[-2000:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _made(directory: Path) -> Path:
