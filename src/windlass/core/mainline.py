@@ -91,7 +91,7 @@ def start_run(
 
 def escalate(plan: Plan, reason: Reason, detail: str) -> None:
     """Ask a person. What is under way is stopped; what was made is kept."""
-    _stop_running(plan)
+    stop_running(plan)
     plan.drop_work()
     plan.say(f"a person is asked: {detail}")
     plan.enter(State.ESCALATED, deadline_s=plan.job.policy.limits.escalation_s, reason=reason, detail=detail)
@@ -103,7 +103,7 @@ def escalate(plan: Plan, reason: Reason, detail: str) -> None:
 def abandon(plan: Plan, reason: Reason, detail: str) -> None:
     """Stop for good and leave nothing without an owner."""
     job = plan.job
-    _stop_running(plan)
+    stop_running(plan)
     plan.drop_work()
     plan.enter(State.CANCELLED, deadline_s=None, reason=reason, detail=detail)
     plan.order(effects.Abandon(branch=job.branch, known_shas=_own_tips(job), pull_number=job.pull_number))
@@ -111,7 +111,7 @@ def abandon(plan: Plan, reason: Reason, detail: str) -> None:
 
 def give_way(plan: Plan) -> None:
     """End without cleaning up: the next job on this issue takes over the branch and the pull request."""
-    _stop_running(plan)
+    stop_running(plan)
     plan.drop_work()
     plan.say("the work was asked for again; a new job takes over")
     plan.enter(State.CANCELLED, deadline_s=None, reason=Reason.ASKED_AGAIN, detail="asked for again")
@@ -120,7 +120,7 @@ def give_way(plan: Plan) -> None:
 def fail(plan: Plan, reason: Reason, detail: str) -> None:
     """End the job; a person is told."""
     job = plan.job
-    _stop_running(plan)
+    stop_running(plan)
     plan.drop_work()
     plan.say(detail)
     plan.enter(State.FAILED, deadline_s=None, reason=reason, detail=detail)
@@ -283,7 +283,8 @@ def _pull_opened(plan: Plan, event: PullRequestOpened) -> None:
     plan.enter(State.CHECKING, deadline_s=plan.job.policy.limits.checks_start_s)
 
 
-def _stop_running(plan: Plan) -> None:
+def stop_running(plan: Plan) -> None:
+    """Have the agent killed, if one is at work."""
     if plan.job.run_id is not None and plan.job.work is not None and plan.job.work.kind == "StartRun":
         plan.order(effects.StopRun(run_id=plan.job.run_id))
 

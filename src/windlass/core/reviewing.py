@@ -13,7 +13,7 @@ from windlass.core import approval, ci, effects, messages
 from windlass.core.ci import CiReading, CiVerdict
 from windlass.core.events import EffectDone, EffectFailed, PullRequestObserved, PullSnapshot, Review
 from windlass.core.job import Job, Reason, State
-from windlass.core.mainline import escalate, start_run
+from windlass.core.mainline import escalate, start_run, stop_running
 from windlass.core.transition import Plan
 
 LAST_LOOK_S = 60
@@ -50,19 +50,27 @@ def observed(plan: Plan, event: PullRequestObserved) -> None:
         plan.say("an older look at the pull request; not used")
         return
     plan.set(observing_seq=None)
-    if plan.job.state not in _WATCHED:
-        return
     pull = event.pull
     if pull.is_merged:
         _merged(plan, pull)
     elif pull.state == "closed":
         _closed(plan, pull)
+    elif plan.job.state not in _WATCHED:
+        return  # a further round is under way; its answer is followed by a look of its own
     elif _is_stale_head(plan.job, pull):
         plan.say(f"the forge still shows the older head {pull.head_sha[:7]}")
         plan.set(observe_again=True)
         plan.look_delay_s = _STALE_S
     else:
         _judge_open(plan, pull)
+        _end_last_look(plan)
+
+
+def _end_last_look(plan: Plan) -> None:
+    """The last look has shown nothing new and no further one is wanted: a person is asked now, not a minute later."""
+    job = plan.job
+    if job.is_last_look and plan.before.is_last_look and not job.observe_again:
+        waited_too_long(plan)
 
 
 def waited_too_long(plan: Plan) -> None:
@@ -166,6 +174,7 @@ def _is_stale_head(job: Job, pull: PullSnapshot) -> bool:
 def _merged(plan: Plan, pull: PullSnapshot) -> None:
     reading = approval.read(pull, policy=plan.job.policy, requested_by=plan.job.requested_by)
     yes = reading.approval
+    stop_running(plan)
     plan.drop_work()
     plan.set(approval=yes, head_sha=pull.head_sha)
     plan.record(
@@ -195,6 +204,7 @@ def _record_approval(plan: Plan, pull: PullSnapshot, by: str) -> None:
 
 
 def _closed(plan: Plan, pull: PullSnapshot) -> None:
+    stop_running(plan)
     plan.drop_work()
     plan.say("the pull request was closed")
     plan.enter(State.CLOSED, deadline_s=None, reason=Reason.PULL_REQUEST_CLOSED, detail=f"#{pull.number} was closed")
