@@ -75,7 +75,20 @@ async def abandon(claim: Claim, effect: Abandon) -> EffectDone:
         tip = await forge.ref(repo, effect.branch)
     except NotFound:
         tip = None
-    if tip is not None and tip in effect.known_shas:
+    if tip is not None and (tip in effect.known_shas or await _is_unanswered_branch(claim, effect.branch)):
         await claim.check()
         await forge.delete_ref(repo, effect.branch)
     return EffectDone(seq=claim.seq, effect=effect.kind)
+
+
+async def _is_unanswered_branch(claim: Claim, branch: str) -> bool:
+    """Whether we may have made the branch without hearing the answer: the job knows no base, the branch no commit."""
+    if claim.job.base_sha is not None:
+        return False
+    forge, repo = claim.outside.forge, claim.job.repository
+    base = claim.job.base_ref or (await forge.repository(repo)).default_branch
+    credential = await forge.credential(repo, write=False)
+    tips = await claim.outside.repositories.fetch(repo, credential, [base, branch])
+    if base not in tips or branch not in tips:
+        return False
+    return await claim.outside.repositories.is_ancestor(repo, tips[branch], tips[base])
