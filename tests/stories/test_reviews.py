@@ -71,7 +71,9 @@ async def test_an_approval_of_an_older_commit_does_not_open_the_gate(tmp_path: P
         await here.until(1, State.REVIEWING, when=lambda j: j.head_sha == new)
         answer = await here.review(here.job(1), "ada", "APPROVE", sha=old)
         assert answer.is_success
-        await here.until(1, when=lambda j: any("not the head" in n for n in _not_counted(here.windlass.queries.why(j.id))))
+        await here.until(
+            1, when=lambda j: any("not the head" in n for n in _not_counted(here.windlass.queries.why(j.id)))
+        )
         assert here.gate(new) == "pending"
         assert here.job(1).approval is None
 
