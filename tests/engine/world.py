@@ -279,7 +279,7 @@ class World:
         self.door = Door(
             store,
             self.clock,
-            new_id=lambda: f"job{next(ids)}",
+            new_id=lambda: f"job{next(ids)}wxyz",
             on_change=lambda job, _why: self.told.append((job.id, job.state.value)),
         )
         self.intake = Intake(
