@@ -1,17 +1,27 @@
 """Keeping known secret values out of what is written: exact values and their usual encodings.
 
-Rules that find unknown secrets are not here; this guards the credentials that Windlass itself holds.
+Rules that find unknown secrets are not here (`adapters/logs`); this guards the credentials that Windlass itself holds.
+`encodings` is every form a value is looked for in the step logs; `mask` is the small, exact guard that needs nothing
+but this module. Refused: values of fewer than eight characters, which would mask ordinary words.
 """
 
 from __future__ import annotations
 
 import base64
+import html
 import json
+import math
+import re
+from collections import Counter
 from collections.abc import Iterable
 
 MASK = "[redacted]"
-_SHORTEST = 8
+SHORTEST = 8
 _SHORTEST_LINE = 16
+_PIECE = 12
+_SHORTEST_WITH_PIECES = 20
+_PIECE_ENTROPY_BITS = 2.9
+_TOKEN = re.compile(r"[A-Za-z0-9_+/=.~-]+")
 
 
 def variants(secret: str) -> tuple[str, ...]:
@@ -29,7 +39,39 @@ def variants(secret: str) -> tuple[str, ...]:
             found.add(text[(0, 2, 3)[lead] : len(text) - 1])
     lines = [line.strip() for line in secret.splitlines()]
     found |= {line for line in lines if len(lines) > 1 and len(line) >= _SHORTEST_LINE and not line.startswith("-----")}
-    return tuple(sorted((v for v in found if len(v) >= _SHORTEST), key=len, reverse=True))
+    return tuple(sorted((v for v in found if len(v) >= SHORTEST), key=len, reverse=True))
+
+
+def encodings(secret: str) -> frozenset[str]:
+    """Every form of a secret that is looked for: `variants`, and forms that only a program would write.
+
+    URL forms, HTML, JSON in JSON, hex (plain, with colons, escaped), base32, base64 of base64, UTF-16 escapes, and
+    reversed.
+    """
+    raw = secret.encode("utf-8", "surrogatepass")
+    once = base64.b64encode(raw).decode().rstrip("=")
+    found = {*variants(secret), secret.strip(), html.escape(secret), secret[::-1]}
+    found |= {_percent(raw).replace("%20", "+"), json.dumps(json.dumps(secret)[1:-1])[1:-1]}
+    found |= {raw.hex(":"), raw.hex(":").upper(), "".join(f"\\x{byte:02x}" for byte in raw)}
+    found |= {"".join(f"\\u{ord(c):04x}" for c in secret), base64.b32encode(raw).decode().rstrip("=")[:-1]}
+    found |= set(variants(once[:-1]))
+    return frozenset(form for form in found if len(form) >= SHORTEST)
+
+
+def pieces(secret: str) -> frozenset[str]:
+    """Stretches of 12 characters of a long random token: a token that was cut or halved is still found by them."""
+    found: set[str] = set()
+    for line in secret.splitlines():
+        token = line.strip()
+        if len(token) >= _SHORTEST_WITH_PIECES and _TOKEN.fullmatch(token) and not token.startswith("-----"):
+            found |= {token[at : at + _PIECE] for at in range(len(token) - _PIECE + 1)}
+    return frozenset(piece for piece in found if entropy_bits(piece) >= _PIECE_ENTROPY_BITS)
+
+
+def entropy_bits(text: str) -> float:
+    """Shannon entropy of a text, in bits per character."""
+    size = len(text)
+    return -sum(n / size * math.log2(n / size) for n in Counter(text).values()) if size else 0.0
 
 
 def _percent(raw: bytes) -> str:
@@ -44,7 +86,7 @@ def mask(text: str, secrets: Iterable[str]) -> str:
     >>> mask("token=hunter2hunter2;", ["hunter2hunter2"])
     'token=[redacted];'
     """
-    found = {variant for secret in secrets if len(secret) >= _SHORTEST for variant in variants(secret)}
+    found = {variant for secret in secrets if len(secret) >= SHORTEST for variant in variants(secret)}
     # The longest first, over all secrets: where one secret holds another, nothing of the longer one stays behind.
     for variant in sorted(found, key=lambda v: (-len(v), v)):
         text = text.replace(variant, MASK)
