@@ -6,12 +6,12 @@ may have begun that the text has not shown to its end: nothing from there on may
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import ahocorasick  # type: ignore[import-not-found]
 
 from windlass.adapters.logs.hits import Hit
-from windlass.adapters.logs.plain import Places, squeezed, squeezed_lines
+from windlass.adapters.logs.plain import Places, nearly_squeezed_lines, squeezed, squeezed_lines
 from windlass.core.redaction import SHORTEST, encodings, pieces
 
 RULE = "known-value"
@@ -26,7 +26,7 @@ class KnownValues:
         self._values = tuple(dict.fromkeys(v for v in values if len(v.strip()) >= SHORTEST))
         self._words: ahocorasick.Automaton | None = None
         self._longest = 0
-        self._heads: set[str] = set()
+        self._heads = ahocorasick.Automaton()
         self._build()
         self.reach = 2 * self._longest + _SLACK
 
@@ -44,27 +44,31 @@ class KnownValues:
             self._words.add_word(word, (number, len(word)))
         self._words.make_automaton()
         self._longest = max(map(len, words))
-        self._heads = {word[:_HEAD] for word in words}
+        for word in words:
+            self._heads.add_word(word[:_HEAD], True)
+        self._heads.make_automaton()
 
     def find(self, text: str) -> list[Hit]:
         """Every place where a value stands, in whatever form."""
         if self._words is None:
             return []
-        found = list(self._look(squeezed(text), text, is_wrapped=False))
-        if "\\n" in text or "\\r" in text:
+        found = self._look(squeezed(text), text, is_wrapped=False)
+        if _has_escaped_lines(text) and next(self._words.iter(nearly_squeezed_lines(text)), None):
             found += self._look(squeezed_lines(text), text, is_wrapped=True)
         return found
 
-    def _look(self, small: str, text: str, *, is_wrapped: bool) -> Iterator[Hit]:
+    def _look(self, small: str, text: str, *, is_wrapped: bool) -> list[Hit]:
         assert self._words is not None
         seen = list(self._words.iter(small))
         if not seen:
-            return
+            return []
         places = Places(text, is_wrapped=is_wrapped)
+        found = []
         for last, (number, length) in seen:
             start, end = places.original(last - length + 1), places.original(last) + 1
             if end - start <= self.reach:
-                yield Hit(start, end, RULE, self._values[number])
+                found.append(Hit(start, end, RULE, self._values[number]))
+        return found
 
     def held(self, text: str, *, shortest: int = 1) -> int:
         """Where the end of `text` may be the beginning of a value; its length when it cannot be.
@@ -73,24 +77,38 @@ class KnownValues:
         """
         if self._words is None:
             return len(text)
-        begin = max(0, len(text) - self.reach)
-        tail = text[begin:]
-        at = self._prefix(squeezed(tail), shortest)
-        held = begin + Places(tail).original(at) if at is not None else len(text)
-        if "\\n" in tail or "\\r" in tail:
-            at = self._prefix(squeezed_lines(tail), shortest)
-            if at is not None:
-                held = min(held, begin + Places(tail, is_wrapped=True).original(at))
-        return held
+        tail = text[-self.reach :]
+        held = self._held(tail, squeezed(tail), shortest, is_wrapped=False)
+        if _has_escaped_lines(tail):
+            held = max(held, self._held(tail, squeezed_lines(tail), shortest, is_wrapped=True))
+        return len(text) - held
 
-    def _prefix(self, small: str, shortest: int) -> int | None:
-        """The earliest place from which on `small` is the beginning of a longer word."""
+    def _held(self, tail: str, small: str, shortest: int, *, is_wrapped: bool) -> int:
+        """How many characters at the end of `tail` may be the beginning of a value."""
+        at = self._prefix(small[-self._longest :], shortest)
+        if not at:
+            return 0
+        size = at  # most often only a few, so map few
+        while True:
+            size = min(2 * size + 16, len(tail))
+            part = tail[-size:]
+            less = squeezed_lines(part) if is_wrapped else squeezed(part)
+            if len(less) > at or size == len(tail):
+                return len(part) - Places(part, is_wrapped=is_wrapped).original(max(0, len(less) - at))
+
+    def _prefix(self, small: str, shortest: int) -> int:
+        """The length of the longest end of `small` that is the beginning of a word."""
         assert self._words is not None
-        for at in range(max(0, len(small) - self._longest + 1), len(small) - shortest + 1):
-            tail = small[at : at + _HEAD]
-            if len(tail) == _HEAD and tail not in self._heads:
-                continue
+        size = len(small)
+        begins = [last - _HEAD + 1 for last, _ in self._heads.iter(small)]
+        for at in (*begins, *range(max(0, size - _HEAD + 1), size)):
+            if size - at < shortest:
+                break
             rest = small[at:]
             if self._words.longest_prefix(rest) == len(rest):
-                return at
-        return None
+                return len(rest)
+        return 0
+
+
+def _has_escaped_lines(text: str) -> bool:
+    return "\\n" in text or "\\r" in text

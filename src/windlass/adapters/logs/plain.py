@@ -12,9 +12,12 @@ from bisect import bisect_right
 from typing import Final
 
 _ESCAPES: Final = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"  # OSC, DCS and the like: titles, links
-    r"|\x1b[ -/]*[0-~]?"
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
+    r"|[\]PX^_][^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"  # OSC, DCS and the like: titles, links
+    r"|[ -/]*[0-~]?)"
+)
+_EIGHT_BIT: Final = re.compile(
+    r"\x9b[0-?]*[ -/]*[@-~]|[\x9d\x90][^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?|[\x9b\x9d\x90]"
 )
 _SPACING: Final = "\t\n\x0b\x0c\r \"'`\\" + "".join(map(chr, [*range(9), *range(14, 32), 127]))
 _INVISIBLE: Final = "\xa0\xad\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u2060\ufeff"
@@ -26,14 +29,21 @@ _WRAPPED: Final = re.compile(rf"(?:\\+[nr]|[{re.escape(_SPACING + _INVISIBLE)}])
 
 def without_escapes(text: str) -> str:
     """`text` without terminal escape sequences; no match goes over the end of a line."""
-    if "\x1b" in text or "\x9b" in text or "\x9d" in text or "\x90" in text:
-        return _ESCAPES.sub("", text)
+    if "\x1b" in text:
+        text = _ESCAPES.sub("", text)
+    if not text.isascii() and ("\x9b" in text or "\x9d" in text or "\x90" in text):
+        text = _EIGHT_BIT.sub("", text)
     return text
 
 
 def squeezed(text: str) -> str:
     """`text` without the characters that are ignored."""
     return text.translate(_ASCII_DELETED if text.isascii() else _DELETED)
+
+
+def nearly_squeezed_lines(text: str) -> str:
+    """Almost `squeezed_lines` and much faster: to see whether it is worth while."""
+    return squeezed(text.replace("\\n", "").replace("\\r", ""))
 
 
 def squeezed_lines(text: str) -> str:
