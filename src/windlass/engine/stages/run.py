@@ -8,6 +8,7 @@ its files go only after that.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from windlass.core.errors import Refused, WindlassError
 from windlass.core.events import EffectDone, RunFinished, RunStarted
 from windlass.core.job import Outcome
 from windlass.core.records import digest
-from windlass.engine.stages.context import Claim, Outside, unusable
+from windlass.engine.stages.context import Claim, Outside, Overtaken, unusable
 from windlass.ports import Agent, AgentReport, AgentTask, Collected, Deadlines, RunRecord, RunResult
 
 _LONGEST_LOG = 4 << 20
@@ -43,7 +44,6 @@ async def start_run(claim: Claim, effect: StartRun, *, announce: Callable[[RunSt
     outside = claim.outside
     agent = _agent(outside, effect)
     setting = await _prepare(claim, effect, agent)
-    await _save(claim, effect, setting, "running")
     await asyncio.to_thread(announce, RunStarted(seq=claim.seq, run_id=effect.run_id))
     outside.waiting.add(claim.key)
     try:
@@ -54,8 +54,21 @@ async def start_run(claim: Claim, effect: StartRun, *, announce: Callable[[RunSt
 
 
 async def stop_run(claim: Claim, effect: StopRun) -> EffectDone:
-    """Kill the run."""
-    await claim.outside.runner.stop(effect.run_id)
+    """Kill the run, and close its record: whoever waited for it may be dead too."""
+    runner = claim.outside.runner
+    await runner.stop(effect.run_id)
+    record = await _record(claim, effect.run_id)
+    if record is not None and record.finished_at_ms is None:
+        log = _read_tail((await runner.wait(effect.run_id)).output) if runner.is_known(effect.run_id) else ""
+        closed = dataclasses.replace(
+            record,
+            status="finished",
+            outcome=Outcome.CANCELLED.value,
+            finished_at_ms=claim.outside.clock.now_ms(),
+            log_digest=await claim.outside.keep(claim.outside.redact(log).encode()),
+            detail="the run was stopped",
+        )
+        await asyncio.to_thread(claim.outside.store.save_run, closed)
     return EffectDone(seq=claim.seq, effect=effect.kind)
 
 
@@ -75,26 +88,44 @@ def _agent(outside: Outside, effect: StartRun) -> Agent:
 
 
 async def _prepare(claim: Claim, effect: StartRun, agent: Agent) -> _Setting:
-    """The workspace with the start tree, and the agent started in it; all of it only once per run id."""
+    """The agent at work: started now, on record before it begins, or adopted with the prompt that it was given."""
     outside = claim.outside
-    home = outside.settings.workspaces / effect.run_id
-    workspace = home / "workspace"
-    limits = claim.job.policy.limits
-    text = await _prompt(claim, effect)
-    task = AgentTask(
+    is_known = outside.runner.is_known(effect.run_id)
+    given = await _given_prompt(claim, effect) if is_known else None
+    text = await _prompt(claim, effect) if given is None else given
+    task = _task(claim, effect, text)
+    setting = _Setting(agent=agent, task=task, prompt_digest=await outside.keep(text.encode()))
+    if not is_known:
+        await _materialise(claim, effect, task.workspace.parent, task.workspace)
+        await claim.check()
+        await _save(claim, effect, setting, "running")
+        await outside.runner.start(await asyncio.to_thread(agent.spec, task))
+    return setting
+
+
+def _task(claim: Claim, effect: StartRun, text: str) -> AgentTask:
+    limits, settings = claim.job.policy.limits, claim.outside.settings
+    return AgentTask(
         run_id=effect.run_id,
-        workspace=workspace,
+        workspace=settings.workspaces / effect.run_id / "workspace",
         prompt=text,
         issue=effect.issue,
         deadlines=Deadlines(start_s=limits.run_start_s, idle_s=limits.run_idle_s, total_s=limits.run_total_s),
-        reads=outside.settings.reads,
+        reads=settings.reads,
     )
-    if not outside.runner.is_known(effect.run_id):
-        await _materialise(claim, effect, home, workspace)
-        await claim.check()
-        await outside.runner.start(await asyncio.to_thread(agent.spec, task))
-    prompt_digest = await outside.keep(text.encode())
-    return _Setting(agent=agent, task=task, prompt_digest=prompt_digest)
+
+
+async def _record(claim: Claim, run_id: str) -> RunRecord | None:
+    runs = await asyncio.to_thread(claim.outside.store.runs, claim.job.id)
+    return next((run for run in runs if run.id == run_id), None)
+
+
+async def _given_prompt(claim: Claim, effect: StartRun) -> str | None:
+    """What the adopted agent was told: by now the forge may be away, and its logs may read differently."""
+    record = await _record(claim, effect.run_id)
+    if record is None or not record.prompt_digest:
+        return None
+    return (await asyncio.to_thread(claim.outside.blobs.get, record.prompt_digest)).decode()
 
 
 async def _materialise(claim: Claim, effect: StartRun, home: Path, workspace: Path) -> None:
@@ -166,6 +197,8 @@ async def _conclude(claim: Claim, effect: StartRun, setting: _Setting, result: R
         await outside.keep(collected.diff)
     elif outcome is Outcome.COMPLETED and not collected.refusals:
         outcome = Outcome.NO_CHANGE
+    if not await claim.is_current() and await asyncio.to_thread(outside.store.is_open, claim.job.id, claim.seq):
+        raise Overtaken(claim.key)  # a newer claim keeps the record; of a stopped run nobody else does
     await _save(
         claim,
         effect,

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Awaitable
 from pathlib import Path
 
 from windlass.core import testing_commands, verification
 from windlass.core.effects import VerifyPatch
+from windlass.core.errors import Unavailable
 from windlass.core.events import PatchVerified
 from windlass.core.job import TestRun, Verification
 from windlass.core.weakening_config import is_test_config
@@ -37,10 +39,7 @@ async def verify_patch(claim: Claim, effect: VerifyPatch) -> PatchVerified:
         )
     tests = [path for path in effect.patch.files if verification.is_test_path(path)]
     base_tree = await repositories.graft(repo, effect.base_sha, head_tree, tests)
-    base, head = await asyncio.gather(
-        _run(claim, command, base_tree, "base"),
-        _run(claim, command, head_tree, "head"),
-    )
+    base, head = await _both(_run(claim, command, base_tree, "base"), _run(claim, command, head_tree, "head"))
     return _answer(claim, verification.conclude(command, base, head, weakened))
 
 
@@ -94,6 +93,13 @@ async def _text(claim: Claim, treeish: str, path: str) -> str | None:
     return None if data is None else data[:_LONGEST_FILE].decode("utf-8", "replace")
 
 
+async def _both(base: Awaitable[TestRun], head: Awaitable[TestRun]) -> tuple[TestRun, TestRun]:
+    """Side by side; both end before a problem is raised, so that a second try never meets the rest of the first."""
+    tasks = [asyncio.ensure_future(run) for run in (base, head)]
+    await asyncio.wait(tasks)
+    return tasks[0].result(), tasks[1].result()
+
+
 async def _run(claim: Claim, command: str, tree: str, which: str) -> TestRun:
     outside = claim.outside
     run_id = f"{claim.job.id}-t{claim.seq}-{which}"
@@ -115,9 +121,12 @@ async def _run(claim: Claim, command: str, tree: str, which: str) -> TestRun:
             )
         )
     result = await outside.runner.wait(run_id)
-    found = await _judge(claim, result)
+    await claim.check()  # a newer claim may be waiting for the same run
+    found = None if result.ended in {"lost", "stopped"} else await _judge(claim, result)
     await outside.runner.discard(run_id)
     await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
+    if found is None:
+        raise Unavailable(f"the tests were {result.ended} on the way", hint="they are run again", code="run_lost")
     return found
 
 
