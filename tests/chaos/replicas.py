@@ -146,8 +146,8 @@ class Killer:
             await self.replica.start()
 
     async def _life(self) -> bool:
-        """One life, one in four of them not even to its start's end; False when it ended by itself."""
-        if self.rng.random() > 0.25 and not await self.replica.ready():
+        """One life, half of them not even to their start's end; False when it ended by itself."""
+        if self.rng.random() < 0.5 and not await self.replica.ready():
             return self._died()
         if self.rng.random() < self.freezes and self.replica.is_running:
             await self.replica.freeze()
