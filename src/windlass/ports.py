@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from windlass.core.agent_events.model import Usage
 from windlass.core.effects import Order
 from windlass.core.events import Check, Event, PullSnapshot
 from windlass.core.job import IssueSnapshot, Job, Outcome, PatchRef, State
@@ -223,6 +224,9 @@ class Store(Protocol):
 
     def runs(self, job_id: str) -> tuple[RunRecord, ...]:
         """A job's runs, oldest first."""
+
+    def save_usage(self, job_id: str, run_id: str, usage: Usage, *, at_ms: int, cpu_s: float = 0.0) -> None:
+        """Keep what one run used, in place of what was kept of it before; a model that it names becomes known."""
 
     def is_open(self, job_id: str, seq: int) -> bool:
         """Whether an order waits or is being carried out."""
@@ -571,13 +575,17 @@ class AgentTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentReport:
-    """What came of a run, by the agent's own words (hostile text) and by what the runner saw."""
+    """What came of a run, by the agent's own words (hostile text) and by what the runner saw.
+
+    `usage` is None when the agent reported nothing; within it, what is None was not reported.
+    """
 
     outcome: Outcome
     report: str
     detail: str = ""
     title: str = ""
     model: str = ""
+    usage: Usage | None = None
 
 
 class Agent(Protocol):

@@ -41,6 +41,7 @@ from windlass.adapters.storage.rows import (
     upsert,
 )
 from windlass.adapters.storage.transaction import Enqueue, Parts, Seal, SqlTransaction
+from windlass.adapters.storage.usage import UsageTable
 from windlass.core import evidence
 from windlass.core.job import Job, State
 from windlass.ports import Clock, RunRecord, StoredEffect, StoredEvent
@@ -48,7 +49,7 @@ from windlass.ports import Clock, RunRecord, StoredEffect, StoredEvent
 _CONFIG_LOCK = 7270_02
 
 
-class SqlStore(Inbox, LedgerTables):
+class SqlStore(Inbox, LedgerTables, UsageTable):
     """Fills ports.Store. The engine's database must have been migrated (`migrate`).
 
     `seal` makes a record's exact bytes and leaf hash; `enqueue` hands an order to durable execution inside the
