@@ -1,4 +1,4 @@
-"""A forge on a bad day: webhooks that never come, calls that fail, answers that get lost. The job arrives all the same."""
+"""A forge on a bad day: webhooks never come, calls fail, answers get lost. The job arrives all the same."""
 
 from __future__ import annotations
 

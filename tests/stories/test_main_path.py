@@ -1,4 +1,4 @@
-"""The straight way: a labelled issue becomes a merged pull request, whoever Windlass is and wherever it keeps things."""
+"""The straight way: a labelled issue becomes a merged pull request, whoever Windlass is."""
 
 from __future__ import annotations
 
