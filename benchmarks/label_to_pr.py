@@ -92,7 +92,7 @@ class Forge:
 
 def run(size: Size) -> list[Figure]:
     """The figures."""
-    rounds, warm = size.of(24, 1), size.of(3, 1)
+    rounds, warm = size.of(24, 1), size.of(3, 0)
     with contextlib.ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         port = free_port()

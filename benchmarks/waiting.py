@@ -24,7 +24,6 @@ def run(size: Size) -> list[Figure]:
             started[name] = (stack.enter_context(running(argv, log)), log)
         for name, (process, log) in started.items():
             found[name] = first_line(process, log)
-            process.wait(60)
     note = f"{count:,} jobs in state checking, all duties on, the forge unreachable, over {span_s} s, side by side"
     return [
         _figure(f"{count:,} jobs waiting, resident memory", "MiB", "rss_bytes", found, 1 / MIB, note),

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from benchmarks import lives
 from windlass.config import ForgeSettings, Settings
-from windlass.core.errors import WindlassError
 from windlass.wiring.parts import Windlass, build
 
 DAY_MS = 86_400_000
@@ -48,22 +47,18 @@ def fill(windlass: Windlass, count: int) -> None:
                 )
 
 
-async def _wait(directory: Path, count: int, warm_s: float, span_s: float) -> dict[str, float]:
+async def _wait(directory: Path, count: int, warm_s: float, span_s: float) -> None:
     forge = ForgeSettings(api_url="http://127.0.0.1:9/api/v3", token="none")  # type: ignore[arg-type]
     windlass = build(Settings(state_dir=directory, forge=forge))
     await asyncio.to_thread(fill, windlass, count)
     await windlass.start()
-    try:
-        await asyncio.sleep(warm_s)
-        began_s, used_s = time.monotonic(), time.process_time()
-        await asyncio.sleep(span_s)
-        used_s = time.process_time() - used_s
-        return {"rss_bytes": _resident(), "cpu_percent": 100 * used_s / (time.monotonic() - began_s)}
-    finally:
-        try:
-            await windlass.stop()
-        except WindlassError as error:
-            print(error, file=sys.stderr)
+    await asyncio.sleep(warm_s)
+    began_s, used_s = time.monotonic(), time.process_time()
+    await asyncio.sleep(span_s)
+    used_s = time.process_time() - used_s
+    found = {"rss_bytes": _resident(), "cpu_percent": 100 * used_s / (time.monotonic() - began_s)}
+    print(json.dumps(found), flush=True)
+    await asyncio.Event().wait()  # whoever asked ends us
 
 
 def _resident() -> float:
@@ -72,4 +67,4 @@ def _resident() -> float:
 
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
-    print(json.dumps(asyncio.run(_wait(Path(sys.argv[1]), *map(int, sys.argv[2:5])))))
+    asyncio.run(_wait(Path(sys.argv[1]), *map(int, sys.argv[2:5])))

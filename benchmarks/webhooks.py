@@ -21,13 +21,14 @@ def run(size: Size) -> list[Figure]:
     rates: dict[str, list[float]] = {who: [] for who in WHO}
     times: dict[str, list[float]] = {who: [] for who in WHO}
     with tempfile.TemporaryDirectory(prefix="bench-") as home, contextlib.ExitStack() as stack:
-        ports = {}
+        started = {}
         for who in WHO:
             place, log = Path(home, who), Path(home, f"{who}.log")
             place.mkdir()
-            process = stack.enter_context(running(module("benchmarks.receivers", who, place), log))
-            ports[who] = first_line(process, log)
-            _send(ports[who], size.of(300, 4), connections, 10_000_000)
+            started[who] = (stack.enter_context(running(module("benchmarks.receivers", who, place), log)), log)
+        ports = {who: first_line(process, log) for who, (process, log) in started.items()}
+        for port in ports.values():
+            _send(port, size.of(300, 4), connections, 10_000_000)
         for turn in range(rounds):
             for who in WHO if turn % 2 == 0 else reversed(WHO):
                 found = _send(ports[who], count, connections, turn * count)
