@@ -17,6 +17,7 @@ from windlass.core.effects import Order
 from windlass.core.events import Check, Event, PullSnapshot
 from windlass.core.job import IssueSnapshot, Job, Outcome, PatchRef, State
 from windlass.core.policy import Policy
+from windlass.core.prompt import Comment, Prompt, PromptRequest
 from windlass.core.records import RecordDraft
 
 
@@ -260,6 +261,9 @@ class Store(Protocol):
     def checkpoints(self, *, after: int = -1, limit: int | None = None) -> tuple[tuple[int, str], ...]:
         """(size, note) of the kept checkpoints of more than `after` leaves, smallest first."""
 
+    def know_template(self, name: str, digest: str, body: str) -> None:
+        """Keep a version of a prompt template, `<task type>/<role>`; fine when it is known."""
+
     def get_config(self, key: str) -> Any | None:
         """A value of SystemConfig, or None."""
 
@@ -347,6 +351,9 @@ class Forge(Protocol):
     async def issue(self, repo: str, number: int) -> IssueInfo:
         """One issue."""
 
+    async def comments(self, repo: str, number: int) -> tuple[Comment, ...]:
+        """What was said on an issue, oldest first, each with what its author may do now; hostile text."""
+
     async def labelled_issues(self, repo: str, label: str) -> tuple[int, ...]:
         """Numbers of open issues (not pull requests) that carry `label`."""
 
@@ -433,6 +440,15 @@ class Collected:
     refusals: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitInfo:
+    """One commit. `subject` is its message's first line, hostile text."""
+
+    sha: str
+    committed_at_ms: int
+    subject: str
+
+
 class Repositories(Protocol):
     """One bare mirror per repository, and plain directories made from it. Never runs git in an agent's directory."""
 
@@ -447,6 +463,15 @@ class Repositories(Protocol):
 
     async def list_files(self, repo: str, sha: str) -> tuple[str, ...]:
         """All paths of regular files at a commit or tree."""
+
+    async def read_files(self, repo: str, sha: str, paths: Sequence[str], *, largest: int) -> Mapping[str, bytes]:
+        """Regular files at a commit or tree by path; absent ones and those above `largest` bytes are left out."""
+
+    async def search_files(self, repo: str, sha: str, words: Sequence[str]) -> Mapping[str, int]:
+        """Path → number of lines that hold one of these whole words, in text files at a commit or tree."""
+
+    async def recent_commits(self, repo: str, sha: str, paths: Sequence[str], limit: int) -> tuple[CommitInfo, ...]:
+        """The newest commits up to `sha` that touched one of these paths."""
 
     async def materialise(self, repo: str, treeish: str, directory: Path) -> None:
         """Write the tree of a commit or tree into an empty directory: plain files, no `.git`."""
@@ -599,6 +624,16 @@ class Agent(Protocol):
 
     def conclude(self, task: AgentTask, result: RunResult) -> AgentReport:
         """Judge how it went and take the report out of the workspace."""
+
+
+class Prompts(Protocol):
+    """What agents are told."""
+
+    async def render(self, request: PromptRequest) -> Prompt:
+        """One prompt; the same request gives the same text.
+
+        Raises Refused (no_template, bad_purpose), NotFound when a commit is not in the mirror, Failed (bad_template).
+        """
 
 
 # ------------------------------------------------------------------ small ones

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from windlass.adapters.blobs import DirectoryBlobs
+from windlass.adapters.prompts import JinjaPrompts
 from windlass.core.errors import Conflict, NotFound
 from windlass.core.events import Check, IssueLabelled, PullSnapshot
 from windlass.core.job import IssueSnapshot, Job
@@ -22,6 +23,7 @@ from windlass.engine.intake import Intake
 from windlass.engine.loop import Door
 from windlass.engine.stages.context import Outside, StageSettings
 from windlass.ports import GitCredential, IssueInfo, Labelling, PullInfo, RepositoryInfo, Store
+from windlass.wiring.parts import TEMPLATES
 
 REPO = "acme/shop"
 BASE = "b" * 40
@@ -294,6 +296,7 @@ class World:
             runner=self.runner,  # type: ignore[arg-type]
             agents={},
             blobs=self.blobs,
+            prompts=JinjaPrompts(self.repositories, TEMPLATES),  # type: ignore[arg-type]
             notifier=self.notifier,
             clock=self.clock,
             settings=StageSettings(workspaces=self.workspaces, secrets=secrets),

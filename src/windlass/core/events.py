@@ -71,16 +71,26 @@ class BranchCreated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
-    """The agent began to work: a slot was free and its sandbox is up."""
+    """The agent began to work: a slot was free and its sandbox is up.
+
+    `prompt_digest` names the blob of what it was told, `prompt_manifest_digest` that of where every part came from;
+    `prompt_flags` say what hidden text was taken out of it or cut, as `source:kind=count`.
+    """
 
     seq: int
     run_id: str
+    prompt_digest: str = ""
+    prompt_manifest_digest: str = ""
+    prompt_flags: tuple[str, ...] = ()
     kind: Literal["RunStarted"] = "RunStarted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished:
-    """Answers StartRun. `patch` is kept already; `report_digest` is the agent's own report (blob)."""
+    """Answers StartRun. `patch` is kept already; `report_digest` is the agent's own report (blob).
+
+    `prompt_digest` and `prompt_flags` as in RunStarted.
+    """
 
     seq: int
     run_id: str
@@ -93,6 +103,8 @@ class RunFinished:
     refusals: tuple[str, ...] = ()
     duration_s: float = 0.0
     model: str = ""
+    prompt_digest: str = ""
+    prompt_flags: tuple[str, ...] = ()
     kind: Literal["RunFinished"] = "RunFinished"
 
 

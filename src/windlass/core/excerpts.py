@@ -12,7 +12,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 
 _AROUND = 12
-_DULL = frozenset("node_modules vendor third_party dist build target .git __pycache__ .venv venv".split())
+_DULL_WORDS = "node_modules vendor third_party dist build target .git __pycache__ .venv venv"
+_DULL = frozenset(_DULL_WORDS.split())
 _LONGEST_LINE = 400
 
 

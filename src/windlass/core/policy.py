@@ -36,6 +36,7 @@ class Limits:
     job_s: int = 172800
     patch_files: int = 300
     patch_bytes: int = 5_000_000
+    prompt_tokens: int = 24_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,7 @@ PERMISSIONS = frozenset({"admin", "maintain", "write", "triage", "read"})
 MOST_SECONDS = 31_536_000
 _COUNTS = {"agent_attempts": (1, 20), "ci_fix_rounds": (0, 20), "review_rounds": (0, 20), "flake_reruns": (0, 5)}
 _SIZES = {"revivals": (0, 50), "patch_files": (1, 100_000), "patch_bytes": (1, 100_000_000)}
+_SIZES |= {"prompt_tokens": (2_000, 1_000_000)}
 
 
 def parse(document: object, *, digest: str = "") -> Policy:

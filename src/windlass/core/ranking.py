@@ -8,6 +8,7 @@ of paths and of contents.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter, defaultdict
@@ -27,21 +28,25 @@ _TOKEN = re.compile(r"([\w./\\@+-]{3,300})(?::(\d{1,7}))?")
 _TRACED = re.compile(r"File \"([^\"\n]{1,300})\", line (\d{1,7})")
 _FILE_NAME = re.compile(r"[\w@+-][\w.@+-]*\.[A-Za-z0-9_]{1,12}")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
-_STOP = frozenset(
-    "the and for are was were with that this from not but you have has had can will should would could when what which "
-    "there here then than them they our your its his her out use used using does did done get got set into onto over "
-    "also just like only some any all one two more most other such very issue bug fix feature please expected actual "
-    "behavior behaviour steps reproduce version error code file files line lines example need want see add make run "
-    "http https com www org github true false none null return import def class self print test tests".split()
+_STOP_WORDS = (
+    "the and for are was were with that this from not but you have has had can will should would could when what "
+    "which there here then than them they our your its his her out use used using does did done get got set into "
+    "onto over also just like only some any all one two more most other such very issue bug fix feature please "
+    "expected actual behavior behaviour steps reproduce version error code file files line lines example need "
+    "want see add make run http https com www org github true false none null return import def class self print "
+    "test tests"
 )
-_LOW = frozenset(
+_STOP = frozenset(_STOP_WORDS.split())
+_LOW_WORDS = (
     "node_modules vendor third_party dist build target fixtures snapshots __snapshots__ generated locale locales "
-    "migrations min static assets testdata".split()
+    "migrations min static assets testdata"
 )
-_BINARY = frozenset(
-    "png jpg jpeg gif ico svg pdf zip gz tar whl jar class so dll exe woff woff2 ttf eot mp3 mp4 mov lock map min bin "
-    "pyc o a parquet db sqlite pack".split()
+_LOW = frozenset(_LOW_WORDS.split())
+_BINARY_WORDS = (
+    "png jpg jpeg gif ico svg pdf zip gz tar whl jar class so dll exe woff woff2 ttf eot mp3 mp4 mov lock map min "
+    "bin pyc o a parquet db sqlite pack"
 )
+_BINARY = frozenset(_BINARY_WORDS.split())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +173,7 @@ def _worth(path: str, words: Sequence[str]) -> float:
 
 
 def _is_camel(name: str) -> bool:
-    return not name.isupper() and any(a.islower() and b.isupper() for a, b in zip(name, name[1:], strict=False))
+    return not name.isupper() and any(a.islower() and b.isupper() for a, b in itertools.pairwise(name))
 
 
 def _candidates(text: str, by_name: Mapping[str, list[str]]) -> Iterable[tuple[str, int, str]]:
@@ -196,7 +201,8 @@ def _resolve(candidate: str, by_name: Mapping[str, list[str]]) -> list[str]:
     """Repository paths that end as the candidate does, or that an absolute path of a stack trace ends in."""
     wanted = candidate.replace("\\", "/").strip("./").split("/")
     same = by_name.get(wanted[-1], [])
-    best, depth = [], 0
+    best: list[str] = []
+    depth = 0
     for path in same:
         parts = path.split("/")
         shared = _shared_end(parts, wanted)

@@ -22,7 +22,9 @@ _SHOWN_FORMATS = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u08
 _LINE_ENDS = re.compile("\r\n?|[\u2028\u2029\x85]")
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _EMOJI_JOINED = re.compile("(?<=[\u2190-\u2bff\u3030\u303d\U0001f000-\U0001faff#*0-9])\ufe0f|(?<=\ufe0f)\u20e3")
-_EMOJI_TIED = re.compile("(?<=[\u2640-\u2642\u2695-\u27bf\U0001f000-\U0001faff])\u200d(?=[\u2190-\u2bff\U0001f000-\U0001faff])")
+_EMOJI_TIED = re.compile(
+    "(?<=[\u2640-\u2642\u2695-\u27bf\U0001f000-\U0001faff])\u200d(?=[\u2190-\u2bff\U0001f000-\U0001faff])"
+)
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _LATIN = re.compile("[A-Za-z]")
 _LOOKS_LATIN = re.compile("[\u0370-\u03ff\u0400-\u052f\u13a0-\u13ff]")

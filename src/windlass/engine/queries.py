@@ -5,15 +5,17 @@ Reads only. Faces render what is returned here as plain data.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from windlass.core import workflow
 from windlass.core.errors import NotFound
+from windlass.core.events import RunFinished, RunStarted
 from windlass.core.job import Job, State
 from windlass.core.records import plain
-from windlass.ports import Blobs, Store, StoredEvent
+from windlass.ports import Blobs, RunRecord, Store, StoredEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,39 @@ class Queries:
                 if name:
                     found.append((run.id, kind, self._blobs.get(name).decode("utf-8", "replace")))
         return tuple(found)
+
+    def prompts(self, job_id: str, run_id: str = "") -> tuple[dict[str, Any], ...]:
+        """What a job's agents were told, oldest first, or one run's: text, where it came from, what was taken out.
+
+        Raises NotFound for a run that the job has not.
+        """
+        job = self.job(job_id)
+        manifests: dict[str, str] = {}
+        flags: dict[str, tuple[str, ...]] = {}
+        for stored in self._store.events(job.id):
+            event = stored.event
+            if isinstance(event, RunStarted):
+                manifests[event.run_id] = event.prompt_manifest_digest
+            if isinstance(event, RunStarted | RunFinished):
+                flags[event.run_id] = event.prompt_flags
+        runs = [run for run in self._store.runs(job.id) if run_id in {"", run.id}]
+        if run_id and not runs:
+            raise NotFound(f"job {job.id} has no run {run_id}", hint=f"`windlass prompt show {job.id}` shows all")
+        return tuple(
+            self._prompt(run, manifests.get(run.id, ""), flags.get(run.id, ())) for run in runs if run.prompt_digest
+        )
+
+    def _prompt(self, run: RunRecord, manifest_digest: str, flags: tuple[str, ...]) -> dict[str, Any]:
+        return {
+            "run": run.id,
+            "role": run.role,
+            "attempt": run.attempt,
+            "agent": run.agent,
+            "digest": run.prompt_digest,
+            "flags": list(flags),
+            "manifest": json.loads(self._blobs.get(manifest_digest)) if manifest_digest else None,
+            "text": self._blobs.get(run.prompt_digest).decode("utf-8", "replace"),
+        }
 
     def counts(self) -> dict[str, int]:
         """How many jobs are in each state."""

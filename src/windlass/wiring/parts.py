@@ -21,6 +21,7 @@ from windlass.adapters.blobs import DirectoryBlobs
 from windlass.adapters.git import GitRepositories
 from windlass.adapters.github import AppAuth, TokenAuth, github_forge, translate
 from windlass.adapters.notify import LogNotifier
+from windlass.adapters.prompts import JinjaPrompts
 from windlass.adapters.runners.process import ProcessRunner
 from windlass.adapters.signing import Ed25519FileSigner, verify_ed25519
 from windlass.adapters.storage import SqlStore, make_engine, migrate
@@ -44,6 +45,7 @@ from windlass.ports import Agent, Forge, SandboxLimits
 
 log = logging.getLogger("windlass.wiring")
 
+TEMPLATES = Path(__file__).resolve().parent.parent / "prompts"
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -170,13 +172,15 @@ def build(settings: Settings, *, on_change: OnChange | None = None, webhook_url:
     blobs = DirectoryBlobs(state / "blobs")
     runner = ProcessRunner(state / "runs", instance=settings.instance)
     _insist_on_sandbox(settings, runner)
+    repositories = GitRepositories(state / "mirrors")
     outside = Outside(
         store=store,
         forge=forge,
-        repositories=GitRepositories(state / "mirrors"),
+        repositories=repositories,
         runner=runner,
         agents=_agents(settings),
         blobs=blobs,
+        prompts=JinjaPrompts(repositories, TEMPLATES),
         notifier=LogNotifier(),
         clock=clock,
         settings=_stage_settings(settings, state, hidden),

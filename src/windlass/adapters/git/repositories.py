@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from windlass.adapters.git import names, remote, trees
+from windlass.adapters.git import history, names, remote, trees
 from windlass.adapters.git.collect import Bench, collect
 from windlass.adapters.git.mirror import ensure_mirror, held, scratch, sweep_scratch
 from windlass.adapters.git.process import Git
@@ -18,7 +18,7 @@ from windlass.core.errors import Broken, Failed
 from windlass.core.job import PatchRef
 from windlass.core.patch_guard import REGULAR_MODES
 from windlass.core.policy import Policy
-from windlass.ports import Collected, GitCredential
+from windlass.ports import Collected, CommitInfo, GitCredential
 
 
 class GitRepositories:
@@ -68,6 +68,19 @@ class GitRepositories:
         tree = await trees.require(self._git, mirror, sha)
         entries = await trees.leaves(self._git, mirror, tree)
         return tuple(path for path, entry in entries.items() if entry.mode in REGULAR_MODES and _is_text(path))
+
+    async def read_files(self, repo: str, sha: str, paths: Sequence[str], *, largest: int) -> Mapping[str, bytes]:
+        """Regular files by path, in one go. Raises NotFound (object_missing)."""
+        mirror = await self._mirror(repo)
+        return await history.read_files(self._git, mirror, sha, paths, largest)
+
+    async def search_files(self, repo: str, sha: str, words: Sequence[str]) -> Mapping[str, int]:
+        """Path → lines with one of the words. Raises NotFound (object_missing), Refused (bad_word), Unavailable."""
+        return await history.search_files(self._git, await self._mirror(repo), sha, words)
+
+    async def recent_commits(self, repo: str, sha: str, paths: Sequence[str], limit: int) -> tuple[CommitInfo, ...]:
+        """The newest commits on these paths. Raises NotFound (object_missing), Unavailable (git_timeout)."""
+        return await history.recent_commits(self._git, await self._mirror(repo), sha, paths, limit)
 
     async def materialise(self, repo: str, treeish: str, directory: Path) -> None:
         """Plain files of a tree. Raises Refused (directory_not_empty), NotFound (object_missing)."""

@@ -25,6 +25,7 @@ from windlass.adapters.github.snapshot import PullReader, permission_of
 from windlass.adapters.github.wire import MAX_CONNECTIONS, Wire
 from windlass.core.errors import Refused
 from windlass.core.events import Check, PullSnapshot
+from windlass.core.prompt import Comment
 from windlass.ports import Clock, GitCredential, IssueInfo, Labelling, PullInfo, RepositoryInfo
 
 HOSTED_WRITE_SPACING_S = 1.0
@@ -129,6 +130,10 @@ class GitHubForge:
     async def issue(self, repo: str, number: int) -> IssueInfo:
         """One issue."""
         return await self._issues.read(repo, number)
+
+    async def comments(self, repo: str, number: int) -> tuple[Comment, ...]:
+        """What was said on an issue, with what its authors may do now."""
+        return await self._issues.comments(repo, number)
 
     async def labelled_issues(self, repo: str, label: str) -> tuple[int, ...]:
         """Numbers of open issues that carry `label`."""

@@ -17,13 +17,19 @@ from windlass.adapters.github.keys import Access, Need
 from windlass.adapters.github.limits import labels as fitting_labels
 from windlass.adapters.github.limits import marked
 from windlass.adapters.github.payload import dig, name, repository, text, whole
-from windlass.adapters.github.session import Session
-from windlass.adapters.github.shapes import read_issue, read_labelling, read_labels
+from windlass.adapters.github.session import Session, together
+from windlass.adapters.github.shapes import is_human, read_comment, read_issue, read_labelling, read_labels
+from windlass.adapters.github.snapshot import permission_of
 from windlass.core.errors import NotFound
+from windlass.core.prompt import Comment
 from windlass.ports import IssueInfo, Labelling
 
 ISSUE = "/repos/{owner}/{name}/issues/{number}"
 COMMENT = "/repos/{owner}/{name}/issues/comments/{id}"
+
+MOST_COMMENTS = 1_000
+MOST_AUTHORS = 50
+LOOKUPS_AT_ONCE = 8
 
 
 class Issues:
@@ -56,6 +62,23 @@ class Issues:
             return None
         values = {"number": str(number), **repository_vars(repo)}
         return read_labelling(await self._session.pages(_reading(repo), ISSUE + "/events{?per_page}", **values), label)
+
+    async def comments(self, repo: str, number: int) -> tuple[Comment, ...]:
+        """What was said, oldest first. The permissions of those who spoke last are looked up, each once.
+
+        Beyond MOST_AUTHORS people have no permission here: somebody floods the issue, and lookups cost our rate limit.
+        """
+        values = {"number": str(number), **repository_vars(repo)}
+        template = ISSUE + "/comments{?per_page}"
+        listed = await self._session.pages(_reading(repo), template, most=MOST_COMMENTS, **values)
+        speakers = [name(item, "user", "login") for item in reversed(listed) if is_human(dig(item, "user"))]
+        people = [login for login in dict.fromkeys(speakers) if login][:MOST_AUTHORS]
+        permissions: dict[str, str] = {}
+        for start in range(0, len(people), LOOKUPS_AT_ONCE):
+            some = people[start : start + LOOKUPS_AT_ONCE]
+            held = await together(*(permission_of(self._session, repo, login) for login in some))
+            permissions |= dict(zip(some, held, strict=True))
+        return tuple(sorted((read_comment(item, permissions) for item in listed), key=lambda one: one.created_at_ms))
 
     async def add_labels(self, repo: str, number: int, labels: Sequence[str]) -> None:
         """Labels that are there already are left out."""

@@ -5,12 +5,14 @@ Pure. An answer that lacks what we decide upon is refused as unreadable; text is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from windlass.adapters.github.answers import unreadable
 from windlass.adapters.github.payload import claim, dig, instant_ms, name, objects, sha, text, whole
 from windlass.core.events import Check, Review
 from windlass.core.job import IssueSnapshot
+from windlass.core.prompt import Comment
 from windlass.ports import IssueInfo, Labelling, PullInfo
 
 GHOST = "ghost"
@@ -63,6 +65,20 @@ def read_labelling(events: list[dict[str, Any]], label: str) -> Labelling | None
         by=name(found, "actor", "login") or GHOST,
         by_is_bot=not is_human(dig(found, "actor")),
         at_ms=instant_ms(found, "created_at"),
+    )
+
+
+def read_comment(data: Any, permissions: Mapping[str, str]) -> Comment:
+    """A comment on an issue. `permissions` by login: who is not in it has none."""
+    author = name(data, "user", "login") or GHOST
+    created_at_ms = instant_ms(data, "created_at")
+    return Comment(
+        author=author,
+        is_bot=not is_human(dig(data, "user")),
+        permission=permissions.get(author, "none"),
+        body=text(data, "body"),
+        created_at_ms=created_at_ms,
+        edited_at_ms=max(created_at_ms, instant_ms(data, "updated_at")),
     )
 
 

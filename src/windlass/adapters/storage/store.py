@@ -24,6 +24,7 @@ from windlass.adapters.storage.models import (
     agents,
     effects,
     events,
+    prompt_templates,
     pushed_commits,
     repositories,
     system_config,
@@ -253,6 +254,22 @@ class SqlStore(Inbox, LedgerTables, UsageTable):
             statement = insert(connection, repositories)
             key = [repositories.c.full_name]
             connection.execute(statement.on_conflict_do_update(index_elements=key, set_=changed), row)
+
+    def know_template(self, name: str, digest: str, body: str) -> None:
+        """Keep a version of a prompt template, and which one is in use. Raises Refused for an unknown task type."""
+        task_type, _, role = name.partition("/")
+        mine = (prompt_templates.c.task_type == task_type, prompt_templates.c.role == role)
+        newest = sa.select(prompt_templates.c.digest).where(*mine, prompt_templates.c.is_active)
+        with self._connections.reading() as connection:
+            if list(connection.scalars(newest)) == [digest]:
+                return
+        row = {"task_type": task_type, "role": role, "digest": digest, "body": body, "is_active": True}
+        row["created_at_ms"] = self._parts.clock.now_ms()
+        with self._connections.writing() as connection:
+            connection.execute(sa.update(prompt_templates).where(*mine).values(is_active=False))
+            connection.execute(insert(connection, prompt_templates).on_conflict_do_nothing(), row)
+            known = (*mine, prompt_templates.c.digest == digest)
+            connection.execute(sa.update(prompt_templates).where(*known).values(is_active=True))
 
     def get_config(self, key: str) -> Any | None:
         """The newest value of SystemConfig, or None."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from windlass.core.errors import Refused
 from windlass.core.job import Job
 from windlass.core.redaction import mask
-from windlass.ports import Agent, Blobs, Clock, Forge, Notifier, Repositories, Runner, SandboxLimits, Store
+from windlass.ports import Agent, Blobs, Clock, Forge, Notifier, Prompts, Repositories, Runner, SandboxLimits, Store
 
 
 class Overtaken(Exception):
@@ -41,6 +41,7 @@ class Outside:
     runner: Runner
     agents: Mapping[str, Agent]
     blobs: Blobs
+    prompts: Prompts
     notifier: Notifier
     clock: Clock
     settings: StageSettings

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from windlass.core import prompt
 from windlass.core.effects import StartRun, StopRun
 from windlass.core.errors import Refused, WindlassError
 from windlass.core.events import EffectDone, RunFinished, RunStarted
 from windlass.core.job import Outcome
 from windlass.core.records import digest
-from windlass.engine.stages.context import Claim, Outside, Overtaken, unusable
+from windlass.engine.stages.context import Claim, Outside, Overtaken
+from windlass.engine.stages.told import Told, tell, told_before
 from windlass.ports import Agent, AgentReport, AgentTask, Collected, Deadlines, RunRecord, RunResult
 
 _LONGEST_LOG = 4 << 20
@@ -29,11 +29,11 @@ _LONGEST_REPORT = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Setting:
-    """One run's agent, task and prompt."""
+    """One run's agent, its task, and what it was told."""
 
     agent: Agent
     task: AgentTask
-    prompt_digest: str
+    told: Told
 
 
 async def start_run(claim: Claim, effect: StartRun, *, announce: Callable[[RunStarted], object]) -> RunFinished:
@@ -44,7 +44,7 @@ async def start_run(claim: Claim, effect: StartRun, *, announce: Callable[[RunSt
     outside = claim.outside
     agent = _agent(outside, effect)
     setting = await _prepare(claim, effect, agent)
-    await asyncio.to_thread(announce, RunStarted(seq=claim.seq, run_id=effect.run_id))
+    await asyncio.to_thread(announce, setting.told.started(claim, effect))
     outside.waiting.add(claim.key)
     try:
         result = await outside.runner.wait(effect.run_id)
@@ -91,10 +91,14 @@ async def _prepare(claim: Claim, effect: StartRun, agent: Agent) -> _Setting:
     """The agent at work: started now, on record before it begins, or adopted with the prompt that it was given."""
     outside = claim.outside
     is_known = outside.runner.is_known(effect.run_id)
-    given = await _given_prompt(claim, effect) if is_known else None
-    text = await _prompt(claim, effect) if given is None else given
-    task = _task(claim, effect, text)
-    setting = _Setting(agent=agent, task=task, prompt_digest=await outside.keep(text.encode()))
+    record = await _record(claim, effect.run_id) if is_known else None
+    if record is not None and record.prompt_digest:
+        told = await told_before(claim, effect, record.prompt_digest)
+    else:
+        await _fetch_start(claim, effect)
+        told = await tell(claim, effect)
+    task = _task(claim, effect, told.text)
+    setting = _Setting(agent=agent, task=task, told=told)
     if not is_known:
         await _materialise(claim, effect, task.workspace.parent, task.workspace)
         await claim.check()
@@ -120,21 +124,12 @@ async def _record(claim: Claim, run_id: str) -> RunRecord | None:
     return next((run for run in runs if run.id == run_id), None)
 
 
-async def _given_prompt(claim: Claim, effect: StartRun) -> str | None:
-    """What the adopted agent was told: by now the forge may be away, and its logs may read differently."""
-    record = await _record(claim, effect.run_id)
-    if record is None or not record.prompt_digest:
-        return None
-    return (await asyncio.to_thread(claim.outside.blobs.get, record.prompt_digest)).decode()
-
-
 async def _materialise(claim: Claim, effect: StartRun, home: Path, workspace: Path) -> None:
     if workspace.exists():
         await asyncio.to_thread(shutil.rmtree, home)
     fresh = home / "fresh"
     await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
     await asyncio.to_thread(fresh.mkdir, parents=True)
-    await _fetch_start(claim, effect)
     await claim.outside.repositories.materialise(claim.job.repository, effect.start_sha, fresh)
     await asyncio.to_thread(fresh.rename, workspace)
 
@@ -149,40 +144,6 @@ async def _fetch_start(claim: Claim, effect: StartRun) -> None:
         pass  # not in this mirror: fetch it
     credential = await outside.forge.credential(repo, write=False)
     await outside.repositories.fetch(repo, credential, [claim.job.base_ref, claim.job.branch])
-
-
-async def _prompt(claim: Claim, effect: StartRun) -> str:
-    outside, repo = claim.outside, claim.job.repository
-    await _fetch_start(claim, effect)
-    try:
-        files = await outside.repositories.list_files(repo, effect.start_sha)
-    except WindlassError as error:
-        raise unusable(f"the start commit {effect.start_sha[:12]} cannot be read: {error.message}") from error
-    logs = [await _check_log(outside, repo, check) for check in effect.failed_checks]
-    if effect.feedback_digest:
-        logs.append(("test output", await _blob_text(outside, effect.feedback_digest)))
-    request = prompt.Request(
-        issue=effect.issue,
-        task_type=effect.task_type,
-        purpose=effect.purpose,
-        feedback=effect.feedback,
-        logs=tuple(logs),
-        files=files,
-        test_command=claim.job.policy.test_command or outside.settings.test_command,
-    )
-    return outside.redact(prompt.render(request))
-
-
-async def _check_log(outside: Outside, repo: str, check):  # type: ignore[no-untyped-def]
-    try:
-        return check.name, await outside.forge.check_log(repo, check)
-    except Refused as error:
-        return check.name, f"(the log could not be read: {error.message})"
-
-
-async def _blob_text(outside: Outside, name: str) -> str:
-    data = await asyncio.to_thread(outside.blobs.get, name)
-    return data[-32_000:].decode("utf-8", "replace")
 
 
 async def _conclude(claim: Claim, effect: StartRun, setting: _Setting, result: RunResult) -> RunFinished:
@@ -222,6 +183,8 @@ async def _conclude(claim: Claim, effect: StartRun, setting: _Setting, result: R
         refusals=collected.refusals[:50],
         duration_s=result.duration_s,
         model=report.model,
+        prompt_digest=setting.told.digest,
+        prompt_flags=setting.told.flags,
     )
 
 
@@ -278,7 +241,7 @@ async def _save(
         patch_digest=patch,
         report_digest=digests[0],
         log_digest=digests[1],
-        prompt_digest=setting.prompt_digest,
+        prompt_digest=setting.told.digest,
         model=report.model if report else "",
         cpu_s=result.cpu_s if result else 0.0,
         peak_memory_bytes=result.peak_memory_bytes if result else 0,
