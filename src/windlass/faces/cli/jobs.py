@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import datetime
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
-import httpx
 
-from windlass.core.errors import Refused, Unavailable
 from windlass.core.job import State, TaskType
 from windlass.core.messages import visible
 from windlass.faces.cli import exits
+from windlass.faces.cli.client import CONFIG, JSON, call, job_id, show, shown
 from windlass.faces.cli.options import Tools
-
-_CONFIG = click.option(
-    "--config",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    envvar="WINDLASS_CONFIG",
-    help="The settings of the server that is asked.",
-)
-_JSON = click.option("--json", "as_json", is_flag=True, help="The server's answer as JSON.")
 
 
 @click.command("start-job")
@@ -32,8 +22,8 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="The server's answe
 @click.option("--agent", default="", help="Agent by name.")
 @click.option("--type", "task_type", type=click.Choice([t.value for t in TaskType]), help="Kind of work.")
 @click.option("--as", "requested_by", default="operator", help="Login of who asks; may not approve the result.")
-@_CONFIG
-@_JSON
+@CONFIG
+@JSON
 @click.pass_obj
 def start_job(
     tools: Tools,
@@ -47,23 +37,23 @@ def start_job(
 ) -> None:
     """Ask for work on ISSUE of REPOSITORY (owner/name)."""
     body = {"repository": repository, "issue": issue, "agent": agent, "type": task_type, "requested_by": requested_by}
-    answer = _call(tools, config, "POST", "/start-job", json=body)
+    answer = call(tools, config, "POST", "/start-job", json=body)
     text = f"{answer['job']} {'opened' if answer['is_new'] else 'is under way already'}: {answer['state']}"
-    _show(answer, text, as_json=as_json)
+    show(answer, text, as_json=as_json)
 
 
 @click.command("stop-job")
 @click.argument("job")
 @click.option("--reason", default="", help="Why, for the record.")
 @click.option("--as", "requested_by", default="operator", help="Login of who asks.")
-@_CONFIG
-@_JSON
+@CONFIG
+@JSON
 @click.pass_obj
 def stop_job(tools: Tools, job: str, reason: str, requested_by: str, config: Path | None, as_json: bool) -> None:
     """Stop JOB for good: its run is killed, its pull request closed, its branch removed."""
     body = {"job": job, "reason": reason, "requested_by": requested_by}
-    answer = _call(tools, config, "POST", "/stop-job", json=body)
-    _show(answer, f"{answer['job']}: {answer['state']}", as_json=as_json)
+    answer = call(tools, config, "POST", "/stop-job", json=body)
+    show(answer, f"{answer['job']}: {answer['state']}", as_json=as_json)
 
 
 @click.command()
@@ -71,8 +61,8 @@ def stop_job(tools: Tools, job: str, reason: str, requested_by: str, config: Pat
 @click.option("--state", multiple=True, type=click.Choice([s.value for s in State]), help="Only jobs in this state.")
 @click.option("--repository", help="Only jobs of owner/name.")
 @click.option("--limit", default=50, show_default=True, help="At most so many, newest first.")
-@_CONFIG
-@_JSON
+@CONFIG
+@JSON
 @click.pass_obj
 def status(
     tools: Tools,
@@ -85,23 +75,23 @@ def status(
 ) -> None:
     """Show jobs and their states, or one JOB."""
     query: dict[str, Any] = {"job": job, "state": list(state) or None, "repository": repository, "limit": limit}
-    answer = _call(tools, config, "GET", "/status", params={k: v for k, v in query.items() if v is not None})
+    answer = call(tools, config, "GET", "/status", params={k: v for k, v in query.items() if v is not None})
     lines = [_line(found) for found in answer["jobs"]] or ["no jobs"]
-    _show(answer, "\n".join(lines), as_json=as_json)
+    show(answer, "\n".join(lines), as_json=as_json)
 
 
 @click.command()
 @click.argument("job")
 @click.option("--all", "is_complete", is_flag=True, help="Also the events that changed nothing.")
-@_CONFIG
-@_JSON
+@CONFIG
+@JSON
 @click.pass_obj
 def why(tools: Tools, job: str, is_complete: bool, config: Path | None, as_json: bool) -> None:
     """Explain the decisions on JOB, each decided again to see that the history still gives it.
 
     Events that changed nothing are left out unless --all is given; a decision that is NOT REPRODUCED never is.
     """
-    answer = _call(tools, config, "GET", f"/api/v1/jobs/{_quoted(job)}/why")
+    answer = call(tools, config, "GET", f"/api/v1/jobs/{job_id(job)}/why")
     lines = []
     for event in answer:
         is_dull = event["source"] == event["target"] and not event["why"] and event["is_replayed"] is not False
@@ -111,62 +101,36 @@ def why(tools: Tools, job: str, is_complete: bool, config: Path | None, as_json:
         mark = {True: "", None: "", False: "  NOT REPRODUCED"}[event["is_replayed"]]
         lines.append(f"{_at(event['at_ms'])}  {event['event']:<20} {moved}{mark}")
         lines += [f"{'':26}{visible(reason)}" for reason in event["why"]]
-    _show(answer, "\n".join(lines), as_json=as_json)
+    show(answer, "\n".join(lines), as_json=as_json)
     if any(event["is_replayed"] is False for event in answer):
         sys.exit(exits.FAILED)
 
 
 @click.command()
 @click.argument("job")
-@_CONFIG
-@_JSON
+@CONFIG
+@JSON
 @click.pass_obj
 def logs(tools: Tools, job: str, config: Path | None, as_json: bool) -> None:
     """Show what JOB's agents reported and printed."""
-    answer = _call(tools, config, "GET", f"/api/v1/jobs/{_quoted(job)}/logs")
-    parts = [f"── {entry['run']} {entry['kind']} ──\n{_shown(entry['text'])}" for entry in answer]
-    _show(answer, "\n".join(parts) or "nothing yet", as_json=as_json)
+    answer = call(tools, config, "GET", f"/api/v1/jobs/{job_id(job)}/logs")
+    parts = [f"── {entry['run']} {entry['kind']} ──\n{shown(entry['text'])}" for entry in answer]
+    show(answer, "\n".join(parts) or "nothing yet", as_json=as_json)
 
 
 @click.command()
-@_CONFIG
-@_JSON
+@CONFIG
+@JSON
 @click.pass_obj
 def reconcile(tools: Tools, config: Path | None, as_json: bool) -> None:
     """Have the server look at everything again now, as it does by itself every minute."""
-    answer = _call(tools, config, "POST", "/api/v1/reconcile")
+    answer = call(tools, config, "POST", "/api/v1/reconcile", timeout_s=_REPAIR_TIMEOUT_S)
     problems = answer["problems"]
     lines = [f"{name:<12} {count}" for name, count in answer.items() if name != "problems" and name not in problems]
     lines += [f"{name:<12} not done: {visible(why)}" for name, why in problems.items()]
-    _show(answer, "\n".join(lines), as_json=as_json)
+    show(answer, "\n".join(lines), as_json=as_json)
     if problems:
         sys.exit(exits.UNAVAILABLE)
-
-
-def _call(tools: Tools, config: Path | None, method: str, path: str, **more: Any) -> Any:
-    base, token = tools.api_address(config)
-    return _ask(base, token, method, path, **more)
-
-
-def _ask(base: str, token: str, method: str, path: str, **more: Any) -> Any:
-    headers = {"Authorization": f"Bearer {token}"}
-    try:
-        answer = httpx.request(method, base + path, headers=headers, timeout=60, trust_env=False, **more)
-    except httpx.HTTPError as error:
-        raise Unavailable(f"no server answers at {base}", hint="start it with `windlass serve`") from error
-    if answer.is_success:
-        return answer.json()
-    try:
-        problem = answer.json()
-    except ValueError:
-        problem = {}
-    message = problem.get("message") or str(problem.get("detail") or f"HTTP {answer.status_code}")
-    kind = Unavailable if answer.status_code >= 500 else Refused
-    raise kind(message, hint=problem.get("hint", ""), code=problem.get("code", "refused"))
-
-
-def _show(answer: Any, text: str, *, as_json: bool) -> None:
-    click.echo(json.dumps(answer) if as_json else text)
 
 
 def _line(job: dict[str, Any]) -> str:
@@ -176,17 +140,6 @@ def _line(job: dict[str, Any]) -> str:
     return f"{job['job']}  {job['state']:<10}{reason} {job['repository']}#{job['issue']}{pull}  {title}"
 
 
-def _shown(text: str) -> str:
-    """Hostile text without what could drive a terminal."""
-    return "\n".join(visible(line.replace("\t", "    ")) for line in text.splitlines())
-
-
 def _at(at_ms: int) -> str:
     at = datetime.datetime.fromtimestamp(at_ms / 1000, tz=datetime.UTC)
     return at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-
-
-def _quoted(job: str) -> str:
-    if not job.isalnum():
-        raise click.BadParameter("a job's id has only letters and digits")
-    return job
