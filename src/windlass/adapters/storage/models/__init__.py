@@ -9,6 +9,7 @@ from windlass.adapters.storage.models.forge import approvals, ci_results, pull_r
 from windlass.adapters.storage.models.knowledge import (
     execution_logs,
     feedback,
+    log_places,
     model_versions,
     prompt_templates,
     system_config,
@@ -42,6 +43,7 @@ __all__ = [
     "issues",
     "ledger_leaves",
     "ledger_waiting",
+    "log_places",
     "metadata",
     "model_versions",
     "prompt_templates",

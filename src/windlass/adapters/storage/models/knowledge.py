@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from windlass.adapters.storage.models.columns import (
+    BigCount,
     claim,
     count,
     counted,
@@ -88,6 +89,30 @@ execution_logs = sa.Table(
     *counted("chunk", "first_at_ms", "line_count", "size_bytes"),
     sa.Index(None, "job_id", "first_at_ms"),
     comment="Where a stretch of a run's step log is kept; never changed",
+)
+
+log_places = sa.Table(
+    "log_places",
+    metadata,
+    sa.Column(
+        "log_number",
+        BigCount,
+        sa.ForeignKey("execution_logs.number"),
+        primary_key=True,
+        autoincrement=False,
+        comment="the chunk it is about",
+    ),
+    job_key(),
+    text("stream", "whose sequence the chunk is in: a run, its result, a verification, the decisions"),
+    optional("run", "the run it is of, '' for none"),
+    integer("chunk", "its place in the stream, from 0"),
+    count("first_seq", "number of its first line in the stream"),
+    count("next_offset", "how far the stream's source was read when it was written"),
+    document("redactions", "rule → number of secrets taken out", server_default="{}"),
+    sa.UniqueConstraint("job_id", "stream", "chunk"),
+    *filled("stream"),
+    *counted("chunk", "first_seq", "next_offset"),
+    comment="How a stretch of a step log goes on from the one before; never changed",
 )
 
 usage = sa.Table(
