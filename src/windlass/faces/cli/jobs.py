@@ -15,6 +15,9 @@ from windlass.faces.cli import exits
 from windlass.faces.cli.client import CONFIG, JSON, call, job_id, show, shown
 from windlass.faces.cli.options import Tools
 
+# A repair pass reads every repository.
+_REPAIR_TIMEOUT_S = 900.0
+
 
 @click.command("start-job")
 @click.argument("repository")
