@@ -30,7 +30,10 @@ INSTANCE = "chaos"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What to do. `jobs` are under way at once; further ones are asked for as long as there are kills left."""
+    """What to do. `jobs` are under way at once; further ones are asked for as long as there are kills left.
+
+    `pace` stretches how long agents and people take.
+    """
 
     database: str
     kills: int
@@ -38,6 +41,7 @@ class Wish:
     seed: int
     limit_s: float
     crashes: int = 0
+    pace: float = 1.0
 
     @property
     def replicas(self) -> int:
@@ -86,7 +90,7 @@ class Campaign:
     def __post_init__(self) -> None:
         self.result = Result(wish=self.wish)
         self._rng = random.Random(self.wish.seed)
-        self._deck = iter(parts(self.wish.jobs * 20, self._rng))
+        self._deck = iter(parts(self.wish.jobs * 20, self._rng, pace=self.wish.pace))
         self._left = self.wish.kills
         self._counter = AgentCounter()
 
@@ -252,7 +256,7 @@ class Campaign:
             "engine": {
                 "agent_slots": 6,
                 "agent_slots_per_repository": 3,
-                "reconcile_period_s": 4.0,
+                "reconcile_period_s": 4.0 * self.wish.pace,
                 "checkpoint_period_s": 5.0,
             },
             "agents": {

@@ -91,18 +91,20 @@ class Part:
         return f"Please do it.\n\n{MARK}{self.script.name}\nchaos-seconds={self.agent_s:.2f}\n"
 
 
-def parts(count: int, rng: random.Random) -> list[Part]:
-    """`count` issues with all scripts among them."""
+def parts(count: int, rng: random.Random, *, pace: float) -> list[Part]:
+    """`count` issues with all scripts among the first; `pace` stretches all times."""
     names = [name for name, share in _SHARES.items() for _ in range(share)]
     deck = [names[i % len(names)] if i >= len(SCRIPTS) else list(SCRIPTS)[i] for i in range(count)]
-    rng.shuffle(deck)
+    head, tail = deck[: len(SCRIPTS)], deck[len(SCRIPTS) :]
+    rng.shuffle(head)
+    rng.shuffle(tail)
     return [
         Part(
             number=number,
             repository=REPOSITORIES[number % len(REPOSITORIES)],
             script=SCRIPTS[name],
-            agent_s=rng.uniform(0.2, 3.0),
-            stop_after_s=rng.uniform(0.0, 20.0),
+            agent_s=rng.uniform(0.2, 3.0) * pace,
+            stop_after_s=rng.uniform(0.0, 20.0) * pace,
         )
-        for number, name in enumerate(deck)
+        for number, name in enumerate([*head, *tail])
     ]
