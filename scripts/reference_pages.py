@@ -57,6 +57,7 @@ LIMIT_MEANINGS = {
     "job_s": "longest wait for a free agent",
     "patch_files": "files that a change may touch",
     "patch_bytes": "size of a change's diff",
+    "prompt_tokens": "size of an agent's instructions, in tokens (estimated)",
 }
 
 
@@ -117,12 +118,16 @@ def _range(name: str) -> tuple[int, int]:
             return False
         return True
 
-    low = next(value for value in (0, 1) if is_taken(value))
-    below, above = low, 1 << 40
-    while above - below > 1:
-        middle = (below + above) // 2
-        below, above = (middle, above) if is_taken(middle) else (below, middle)
-    return low, below
+    default: int = next(f.default for f in dataclasses.fields(Limits) if f.name == name)
+    refused, low = -1, default
+    while low - refused > 1:
+        middle = (low + refused) // 2
+        refused, low = (refused, middle) if is_taken(middle) else (middle, low)
+    high, refused = default, 1 << 40
+    while refused - high > 1:
+        middle = (high + refused) // 2
+        high, refused = (middle, refused) if is_taken(middle) else (high, middle)
+    return low, high
 
 
 def policy_tables() -> str:
