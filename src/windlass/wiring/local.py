@@ -24,7 +24,6 @@ import httpx
 from windlass.adapters.git import GitRepositories, fetch_branch_into, import_repository
 from windlass.adapters.runners.process import ProcessRunner
 from windlass.config import AgentSettings, ApiSettings, EngineSettings, ForgeSettings, SandboxSettings, Settings
-from windlass.core import testing_commands
 from windlass.core.ci import GATE_CONTEXT, relevant
 from windlass.core.errors import Failed, Refused, Unavailable
 from windlass.core.job import Job, State
@@ -36,6 +35,7 @@ from windlass.faces.cli.options import OnChange, RunOptions, RunSummary
 from windlass.localforge import CiResult, LocalForge
 from windlass.ports import Deadlines, GitCredential, RunSpec
 from windlass.wiring.parts import Windlass, build
+from windlass.wiring.preview import detected_tests, split_issue
 from windlass.wiring.service import api_of, listening
 
 BOT = "windlass-bot"
@@ -274,18 +274,12 @@ async def _test_command(options: RunOptions, workdir: Path, source: Path, base: 
     policy = parse_policy(policy_file, Policy()) if policy_file is not None else Policy()
     if policy.test_command:
         return policy.test_command
-    files = await repositories.list_files(seen, sha)
-    loop = asyncio.get_running_loop()
-
-    def read(path: str) -> bytes | None:
-        return asyncio.run_coroutine_threadsafe(repositories.read_file(seen, sha, path), loop).result()
-
-    return await asyncio.to_thread(testing_commands.detect, files, read)
+    return await detected_tests(repositories, seen, sha)
 
 
 async def run(options: RunOptions, on_change: OnChange) -> RunSummary:
     """`windlass run`."""
-    title, body = _issue(options)
+    title, body = split_issue(options.issue_text, options.title)
     if not options.repo.exists():
         raise Refused(f"{options.repo} does not exist", code="bad_repository", hint="give a git repository")
     workdir = _workdir(options.workdir)
@@ -299,15 +293,6 @@ async def run(options: RunOptions, on_change: OnChange) -> RunSummary:
         evidence = await asyncio.to_thread(_export, local, job)
         document = await _document(local, job, evidence, branch, began)
     return RunSummary(exit_code=exits.of_job(job), document=document, workdir=workdir, notice=_notice(local.windlass))
-
-
-def _issue(options: RunOptions) -> tuple[str, str]:
-    lines = options.issue_text.strip().splitlines()
-    title = options.title.strip() or (lines[0].lstrip("# ").strip() if lines else "")
-    if not title:
-        raise Refused("the issue has no text", code="bad_issue", hint="say in a sentence what is wanted")
-    body = options.issue_text if options.title else "\n".join(lines[1:]).strip() or options.issue_text
-    return title[:256], body
 
 
 def _workdir(given: Path | None) -> Path:

@@ -13,8 +13,17 @@ from windlass.config import Settings, load
 from windlass.core import bundle
 from windlass.core.errors import Broken, NotFound, Refused
 from windlass.engine.ledger import ExportSummary
-from windlass.faces.cli.options import AppMade, AppRequest, OnChange, RunOptions, RunSummary, Say
-from windlass.wiring import demo, github_app, local, logs, parts, service
+from windlass.faces.cli.options import (
+    AppMade,
+    AppRequest,
+    OnChange,
+    PreviewOptions,
+    PromptPreview,
+    RunOptions,
+    RunSummary,
+    Say,
+)
+from windlass.wiring import demo, github_app, local, logs, parts, preview, service
 
 
 class WiredTools:
@@ -35,6 +44,10 @@ class WiredTools:
         settings = load(config)
         logs.set_up(settings.log_level, parts.known_secrets(settings))
         asyncio.run(service.serve(settings))
+
+    def preview_prompt(self, options: PreviewOptions) -> PromptPreview:
+        """`windlass prompt preview`."""
+        return asyncio.run(preview.preview(options))
 
     def api_address(self, config: Path | None) -> tuple[str, str]:
         """Where the configured server is, and its token. Raises NotFound when it never ran."""

@@ -269,6 +269,10 @@ def _job_details(router: APIRouter, backend: Backend) -> None:
         found = await asyncio.to_thread(backend.queries.logs, job)
         return [{"run": run, "kind": kind, "text": text} for run, kind, text in found]
 
+    @router.get("/api/v1/jobs/{job}/prompts", summary="What a job's agents were told, and where every part came from")
+    async def prompts(job: str, run: Annotated[str, Query(max_length=200)] = "") -> list[dict[str, Any]]:
+        return list(await asyncio.to_thread(backend.queries.prompts, job, run))
+
     @router.get("/api/v1/jobs/{job}/evidence", summary="The evidence bundle of a job", response_class=Response)
     async def evidence(job: str) -> Response:
         found = await asyncio.to_thread(backend.queries.job, job)

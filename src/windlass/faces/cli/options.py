@@ -72,6 +72,29 @@ class AppMade:
     config: Path
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewOptions:
+    """The prompt that a role would be given for an issue on a local repository. '' and None: found from the rest."""
+
+    repo: Path
+    issue_text: str
+    title: str = ""
+    task_type: TaskType | None = None
+    role: str = "coder"
+    purpose: str = "implement"
+    base: str = ""
+    test_command: str = ""
+    token_limit: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptPreview:
+    """A prompt and its manifest (`core.prompt.manifest`)."""
+
+    text: str
+    manifest: Mapping[str, Any]
+
+
 class Tools(Protocol):
     """What the commands need in `ctx.obj`; `windlass.__main__` supplies it from the wiring."""
 
@@ -83,6 +106,9 @@ class Tools(Protocol):
 
     def serve(self, config: Path | None) -> None:
         """Run until SIGTERM or SIGINT."""
+
+    def preview_prompt(self, options: PreviewOptions) -> PromptPreview:
+        """Render a prompt, offline."""
 
     def api_address(self, config: Path | None) -> tuple[str, str]:
         """Base URL and bearer token of the configured `windlass serve`."""
