@@ -17,7 +17,7 @@ class IssueLabelled:
     """Work was asked for, by the label or by `start-job`; permission has been read from the forge.
 
     `epoch` names this one act of asking (the forge's id of the labelling), so the same act starts one job,
-    whoever tells it how often.
+    whoever tells it how often. `problem` says why the work cannot begin (a policy file that cannot be read), or ''.
     """
 
     repository: str
@@ -29,6 +29,7 @@ class IssueLabelled:
     source: str = "label"
     task_type: TaskType | None = None
     agent: str = ""
+    problem: str = ""
     kind: Literal["IssueLabelled"] = "IssueLabelled"
 
 

@@ -44,7 +44,10 @@ _BEFORE_PULL = frozenset({State.QUEUED, State.RUNNING, State.PUBLISHING})
 def open_job(
     event: IssueLabelled, policy: Policy, now_ms: int, *, job_id: str, known_shas: tuple[str, ...] = ()
 ) -> Transition:
-    """A new job for a request that was allowed; its first order makes the branch."""
+    """A new job for a request that was allowed; its first order makes the branch.
+
+    A request that cannot be worked on opens a job that has failed already, so that a person is told why.
+    """
     job = Job(
         id=job_id,
         repository=event.repository,
@@ -74,7 +77,10 @@ def open_job(
     )
     plan.say(f"{event.requested_by} asked for work on #{event.issue.number} ({event.source})")
     plan.enter(State.QUEUED, deadline_s=policy.limits.job_s)
-    mainline.begin(plan)
+    if event.problem:
+        mainline.fail(plan, Reason.REPOSITORY_UNUSABLE, event.problem)
+    else:
+        mainline.begin(plan)
     reviewing.refresh(plan)
     return plan.done()
 
