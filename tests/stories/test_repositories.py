@@ -32,7 +32,7 @@ async def test_a_base_that_does_not_exist_fails_with_a_reason(tmp_path: Path) ->
         ("test_comand: make test\n", "test_comand"),
         ("label: AI-Ready\n# " + "x" * 70_000, "64 KiB"),
         ("limits: {run_total_s: never}\n", "run_total_s"),
-        ("a: &a [x,x]\nb: &b [*a,*a]\n", "unknown key"),
+        ("a: &a [x,x]\nb: &b [*a,*a]\n", "alias"),
     ],
     ids=["broken YAML", "unknown key", "huge", "wrong type", "aliases"],
 )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.stories.harness import LABEL, MEND, REPOSITORY, Town, town
 from windlass.core.job import Reason, State
@@ -14,8 +17,9 @@ async def test_an_escalated_job_that_is_asked_for_again_takes_over_branch_and_pu
     plan = {"required": ("tests", "late"), "policy": {"limits": {"checks_total_s": 1}}}
     async with town(tmp_path, database_url, agent="date +%N > stamp.txt; " + MEND, **plan) as here:
         first = await here.until(await here.ask(), State.ESCALATED)
-        here.forge.require_checks(REPOSITORY, ["tests", "windlass/human-approval"])
         await _ask_again(here, 1)
+        await here.until(1, may_end=True, when=lambda j: j.id != first.id)
+        here.forge.require_checks(REPOSITORY, ["tests", "windlass/human-approval"])
         job = await here.until(1, State.REVIEWING, may_end=True, when=lambda j: j.id != first.id)
         old = here.windlass.store.job(first.id)
         assert old is not None
@@ -55,23 +59,22 @@ async def test_a_branch_that_a_person_made_at_the_base_is_adopted(tmp_path: Path
         await here.until(await here.ask(), State.REVIEWING)
 
 
-async def test_a_strangers_pull_request_from_our_branch_is_not_taken_over(tmp_path: Path) -> None:
-    async with town(tmp_path, agent="until [ -e go ]; do sleep 0.02; done; rm go; " + MEND) as here:
-        job = await here.at_work(await here.ask())
-        here.forge.faults.change({"lose": 1.0})
-        await here.forge.commit(REPOSITORY, "ai-1-other", {"x.txt": b"x\n"}, "x", "max")
-        here.let_go(job)
-        await here.until(1, when=lambda j: j.work is None or j.work.kind in {"OpenPullRequest", "PushPatch"})
-        sent = {"title": "Mine", "head": "ai-1", "base": "main"}
-        taken = await here.say("max", "POST", "/pulls", **sent)
-        job = await here.until(1, State.ESCALATED, State.CHECKING, State.REVIEWING, when=lambda j: j.work is None)
-        if taken.is_success and job.state is State.ESCALATED:
-            assert job.reason is Reason.PULL_REQUEST_NOT_OURS
-            assert [pull.author for pull in here.pulls("ai-1")] == ["max"]
-            assert here.pulls("ai-1")[0].title == "Mine"
-        else:
-            assert [pull.author for pull in here.pulls("ai-1")] == [here.bot]
-        here.forge.faults.calm()
+async def test_a_strangers_pull_request_from_our_branch_is_not_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with town(tmp_path) as here:
+        kind = type(here.windlass.outside.repositories)
+        push = kind.push
+
+        async def push_and_be_late(self: Any, *arguments: Any, **named: Any) -> None:
+            await push(self, *arguments, **named)
+            taken = await here.say("max", "POST", "/pulls", title="Mine", head="ai-1", base="main")
+            assert taken.is_success
+
+        monkeypatch.setattr(kind, "push", push_and_be_late)
+        job = await here.until(await here.ask(), State.ESCALATED)
+        assert job.reason is Reason.PULL_REQUEST_NOT_OURS
+        assert [(pull.author, pull.title) for pull in here.pulls("ai-1")] == [("max", "Mine")]
 
 
 async def test_work_that_was_merged_can_be_asked_for_again_and_begins_anew(tmp_path: Path) -> None:
