@@ -33,28 +33,32 @@ def put_task(workspace: Path, prompt: str) -> str:
     """
     text = prompt.replace(MARKER, "WORK COMPLETED")
     for name in (INSTRUCTIONS, REPORT):
-        try:
-            (workspace / name).unlink()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            hint = "rename it in the repository, or use an agent with another exchange"
-            raise Refused(f"{name} cannot be replaced: {error.strerror}", code="exchange_blocked", hint=hint) from error
+        remove(workspace, name)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(workspace / INSTRUCTIONS, flags, 0o644), "w", encoding="utf-8", errors="replace") as file:
         file.write(text)
     return text
 
 
+def remove(workspace: Path, name: str) -> None:
+    """Remove a file of the exchange. Raises Refused (exchange_blocked) when a folder is in its place."""
+    try:
+        (workspace / name).unlink(missing_ok=True)
+    except OSError as error:
+        hint = "rename it in the repository, or use an agent with another exchange"
+        raise Refused(f"{name} cannot be replaced: {error.strerror}", code="exchange_blocked", hint=hint) from error
+
+
 def take_report(workspace: Path) -> str | None:
     """The agent's report, cleaned, at most `MAX_REPORT_BYTES` from its end; None when there is none to read."""
-    data = _read_plain(workspace / REPORT)
+    data = take(workspace, REPORT, MAX_REPORT_BYTES)
     return None if data is None else clean(data)
 
 
-def _read_plain(path: Path) -> bytes | None:
+def take(workspace: Path, name: str, limit: int) -> bytes | None:
+    """The last `limit` bytes of a regular file in the workspace's root, never through a link; None without one."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(workspace / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
     seen = os.fstat(fd)
@@ -62,8 +66,8 @@ def _read_plain(path: Path) -> bytes | None:
         os.close(fd)
         return None
     with os.fdopen(fd, "rb") as file:
-        file.seek(max(0, seen.st_size - MAX_REPORT_BYTES))
-        return file.read(MAX_REPORT_BYTES)
+        file.seek(max(0, seen.st_size - limit))
+        return file.read(limit)
 
 
 def tail(path: Path, size_bytes: int = TAIL_BYTES) -> str:

@@ -1,0 +1,192 @@
+"""Any agent of the catalogue, behind the one exchange of files; fills `ports.Agent`.
+
+A small shell prelude puts the entry's files into the fresh home directory and the agent's own installation on the PATH,
+then becomes the agent. Keys travel in the environment only, never on a command line. Refused: an entry that needs a
+container where none is wired, and a run without any of the keys that the agent needs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+from windlass.adapters.agents import exchange, reporting
+from windlass.adapters.agents.judging import Seen, judge
+from windlass.adapters.agents.preset import Preset, filled, placeholders
+from windlass.core.agent_events import AgentEvent, Reading
+from windlass.core.errors import Refused
+from windlass.ports import AgentReport, AgentTask, Deadlines, RunResult, RunSpec, SandboxLimits
+
+OUTPUT = "windlass-agent-output.json"
+MAX_ARGUMENT_BYTES = 100_000
+MAX_LINE_BYTES = 8 << 20
+MAX_OUTPUT_BYTES = 32 << 20
+POINTER = f"Carry out the task that is described in the file {exchange.INSTRUCTIONS} in the current directory."
+DRIVER = Path(__file__).with_name("acp_driver.py")  # imports an optional library: only run, never imported here
+# $1: places for the PATH; $2: how many files; then their paths; then the agent's command line.
+PRELUDE = """\
+[ -z "$1" ] || PATH="$1:$PATH"
+export PATH
+n=0 count=$2
+shift 2
+while [ "$n" -lt "$count" ]; do
+  mkdir -p -- "$(dirname -- "$HOME/$1")" || exit 126
+  eval "printf %s \\"\\$WINDLASS_HOME_FILE_$n\\"" > "$HOME/$1" || exit 126
+  unset "WINDLASS_HOME_FILE_$n"
+  n=$((n + 1))
+  shift
+done
+exec "$@"
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What an operator adds to an entry. `secrets` are values by variable; they reach the process and nothing else."""
+
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+    reads: tuple[Path, ...] = ()
+    limits: SandboxLimits = field(default_factory=SandboxLimits)
+
+    def __repr__(self) -> str:
+        return f"Given(secrets=<{len(self.secrets)} hidden>, arguments={self.arguments!r}, reads={self.reads!r})"
+
+
+class CatalogueAgent:
+    """One entry, ready to work."""
+
+    def __init__(self, preset: Preset, given: Given | None = None) -> None:
+        self.name = preset.name
+        self.preset = preset
+        self.noise: tuple[str, ...] = (*exchange.NOISE, OUTPUT, *preset.noise)
+        self._given = given or Given()
+
+    def spec(self, task: AgentTask) -> RunSpec:
+        """Put the task into the workspace and say what to run. Raises Refused (agent_unusable, exchange_blocked)."""
+        self.check_usable()
+        prompt = exchange.put_task(task.workspace, task.prompt)
+        exchange.remove(task.workspace, OUTPUT)
+        values = _values(task, prompt, self.preset.model)
+        argv, stdin = self._command(values, prompt)
+        reads = (*task.reads, *(Path(path) for path in self.preset.reads), *self._given.reads)
+        homes = self.preset.home_files
+        return RunSpec(
+            id=task.run_id,
+            argv=("sh", "-c", PRELUDE, self.name, _places(reads), str(len(homes)), *homes, *argv),
+            workdir=task.workspace,
+            deadlines=_deadlines(task.deadlines, self.preset),
+            env=self._environment(task, values),
+            stdin=stdin.encode("utf-8", errors="replace"),
+            reads=(*reads, *([DRIVER] if self.preset.kind == "acp" else [])),
+            needs_network=self.preset.needs_network,
+            watch=(exchange.REPORT, OUTPUT),
+            limits=self._given.limits,
+        )
+
+    def conclude(self, task: AgentTask, result: RunResult) -> AgentReport:
+        """Judge the run and take the report out of the workspace."""
+        reading = self.reading()
+        events = [*_fed(reading, result.output)]
+        output = exchange.take(task.workspace, OUTPUT, MAX_OUTPUT_BYTES)
+        if output is not None:
+            events += reading.feed_file(output.decode("utf-8", "replace"))
+        summary = reading.summary()
+        written = exchange.take_report(task.workspace)
+        seen = Seen(result=result, summary=summary, written=written, printed=exchange.tail(result.output))
+        outcome, detail = judge(seen, self.preset.outcome)
+        report = exchange.without_marker(written or reporting.render(events, summary) or seen.printed)
+        return AgentReport(
+            outcome=outcome,
+            report=report,
+            detail=detail,
+            title=exchange.title_of(report),
+            model=summary.usage.model if summary.usage else "",
+            usage=summary.usage,
+        )
+
+    def parse_events(self, result: RunResult) -> Iterator[AgentEvent]:
+        """The agent's steps, out of what it printed. The reader for a run that still goes on is `reading`."""
+        return _fed(self.reading(), result.output)
+
+    def reading(self) -> Reading:
+        """A fresh reader of this agent's lines."""
+        return Reading(self.preset.events, self.preset.event_fields())
+
+    def check_usable(self) -> None:
+        """Raises Refused (agent_unusable) when this entry cannot be run as things are."""
+        preset = self.preset
+        if preset.kind == "windsurf" or preset.image:
+            hint = "there is no container runner here; choose an agent without an image"
+            raise Refused(f"agent {self.name} runs in a container", code="agent_unusable", hint=hint)
+        if preset.secrets and not any(self._given.secrets.get(name) for name in preset.secrets):
+            names = " or ".join(preset.secrets)
+            hint = f"set agents.{self.name}.secrets or secret_files, or use --agent-env"
+            raise Refused(f"agent {self.name} has no key: {names} is not given", code="agent_unusable", hint=hint)
+        if preset.kind == "acp" and find_spec("acp") is None:
+            hint = "install Windlass with its extra: windlass[acp]"
+            raise Refused("the Agent Client Protocol's library is not installed", code="agent_unusable", hint=hint)
+
+    def _command(self, values: Mapping[str, str], prompt: str) -> tuple[tuple[str, ...], str]:
+        """(argument list, standard input)."""
+        argv = (*_rendered(self.preset.command, values), *self._given.arguments)
+        if self.preset.kind != "acp":
+            return argv, prompt if self.preset.prompt == "stdin" else ""
+        request = {"prompt": prompt, "mode": self.preset.mode}
+        return (sys.executable, "-I", "-B", str(DRIVER), *argv), json.dumps(request)
+
+    def _environment(self, task: AgentTask, values: Mapping[str, str]) -> dict[str, str]:
+        own = {name: filled(text, values) for name, text in self.preset.environment.items()}
+        homes = {f"WINDLASS_HOME_FILE_{n}": text for n, text in enumerate(self.preset.home_files.values())}
+        common = {"PYTHONDONTWRITEBYTECODE": "1", "WINDLASS_ISSUE": str(task.issue.number)}
+        return {**common, **{name: text for name, text in own.items() if text}, **homes, **self._given.secrets}
+
+
+def _values(task: AgentTask, prompt: str, model: str) -> dict[str, str]:
+    is_short = len(prompt.encode("utf-8", "replace")) <= MAX_ARGUMENT_BYTES
+    argument = prompt.replace("\0", "") if is_short else POINTER
+    return {
+        "prompt": f" {argument}" if argument.startswith("-") else argument,  # or it would be taken for an option
+        "prompt_file": str(task.workspace / exchange.INSTRUCTIONS),
+        "workspace": str(task.workspace),
+        "model": model,
+        "output_file": str(task.workspace / OUTPUT),
+    }
+
+
+def _rendered(command: Sequence[str | tuple[str, ...]], values: Mapping[str, str]) -> Iterator[str]:
+    for part in command:
+        if isinstance(part, str):
+            yield filled(part, values)
+        elif all(values[name] for text in part for name in placeholders(text)):
+            yield from (filled(text, values) for text in part)
+
+
+def _places(reads: Sequence[Path]) -> str:
+    """Where programs of a mounted installation lie: its `bin`, and npm's place for them."""
+    places = [place for path in reads for place in (path / "bin", path / "node_modules" / ".bin") if place.is_dir()]
+    return ":".join(str(place) for place in places)
+
+
+def _deadlines(policy: Deadlines, preset: Preset) -> Deadlines:
+    given = preset.deadlines
+    return replace(
+        policy,
+        start_s=given.start_s or policy.start_s,
+        idle_s=given.idle_s or policy.idle_s,
+        total_s=min(given.total_s or policy.total_s, policy.total_s),
+    )
+
+
+def _fed(reading: Reading, path: Path) -> Iterator[AgentEvent]:
+    """The events of everything in a file of printed lines, however long they are."""
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(MAX_LINE_BYTES):
+                yield from reading.feed(exchange.clean(line))
+    except OSError:
+        return
