@@ -29,7 +29,7 @@ _TRACED = re.compile(r"File \"([^\"\n]{1,300})\", line (\d{1,7})")
 _FILE_NAME = re.compile(r"[\w@+-][\w.@+-]*\.[A-Za-z0-9_]{1,12}")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _STOP_WORDS = (
-    "the and for are was were with that this from not but you have has had can will should would could when what "
+    "of in is to on at by it be we as an or if no do the and for are was were with that this from not but you have has had can will should would could when what "
     "which there here then than them they our your its his her out use used using does did done get got set into "
     "onto over also just like only some any all one two more most other such very issue bug fix feature please "
     "expected actual behavior behaviour steps reproduce version error code file files line lines example need "
@@ -91,8 +91,8 @@ def terms_of(title: str, body: str) -> Terms:
 def words_of(text: str) -> list[str]:
     """Words of prose and parts of identifiers, in lower case, without what every text has.
 
-    >>> words_of("parseHTTPHeader in net_utils.py")
-    ['parse', 'http', 'header', 'net', 'utils', 'py']
+    >>> words_of("parseXMLHeader in net_utils.py")
+    ['parse', 'xml', 'header', 'net', 'utils', 'py']
     """
     found = []
     for word in _WORD.findall(text):
@@ -169,7 +169,10 @@ def _worth(path: str, words: Sequence[str]) -> float:
     if path.rsplit(".", 1)[-1].lower() in _BINARY:
         return 0.0
     parts = set(path.lower().split("/"))
-    return 0.2 if not _LOW.isdisjoint(parts) else 1.0 if words else 0.5
+    if not _LOW.isdisjoint(parts):
+        return 0.2
+    is_test = not {"test", "tests", "spec", "__tests__"}.isdisjoint(parts)
+    return (0.7 if is_test else 1.0) if words else 0.5
 
 
 def _is_camel(name: str) -> bool:
