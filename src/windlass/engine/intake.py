@@ -23,7 +23,7 @@ from windlass.core.hints import Hint, Ignored, IssueHint, PullHint, RepositoryHi
 from windlass.core.job import Job, State, TaskType
 from windlass.core.policy import Policy
 from windlass.engine.loop import Door, Handled
-from windlass.ports import Clock, Delivery, Forge, Store
+from windlass.ports import Clock, Delivery, Forge, RepositoryInfo, Store
 
 log = logging.getLogger("windlass.intake")
 
@@ -172,7 +172,9 @@ class Intake:
     async def look_at_issue(self, repository: str, number: int, *, key: str) -> str:
         """Read an issue and its label as they are now, and open or withdraw its job. `key` dedups a withdrawal."""
         active = await asyncio.to_thread(self._active, repository, number)
-        policy, problem = await self._rules(repository, active)
+        # A job under way keeps the rules it began with; a policy file that is broken since must not hold a stop up.
+        is_under_way = active is not None and active.state is not State.ESCALATED
+        policy = active.policy if active is not None and is_under_way else await self.policy(repository)
         label = active.policy.label if active else policy.label
         try:
             info = await self._forge.issue(repository, number)
@@ -185,7 +187,9 @@ class Intake:
             return "a pull request, not an issue"
         if labelling is None:
             return await self._withdraw(active, "closed" if info.state != "open" else "unlabelled", key)
-        permission = await self._forge.permission(repository, labelling.by)
+        permission, there = await asyncio.gather(
+            self._forge.permission(repository, labelling.by), self._forge.repository(repository)
+        )
         handled = await self._open(
             IssueLabelled(
                 repository=repository,
@@ -193,31 +197,18 @@ class Intake:
                 requested_by=labelling.by,
                 may_request=permission in policy.requesters and not labelling.by_is_bot,
                 epoch=labelling.id,
-                base_ref=await self._base(repository, policy),
-                problem=problem,
+                base_ref=policy.base or there.default_branch,
             ),
             policy,
+            there,
         )
         return _words(handled)
-
-    async def _rules(self, repository: str, active: Job | None) -> tuple[Policy, str]:
-        """What to decide by, and what is wrong with the policy file (then the defaults), or ''.
-
-        A job under way keeps the rules it began with; a file that is broken since must not hold a stop up.
-        """
-        if active is not None and active.state is not State.ESCALATED:
-            return active.policy, ""
-        try:
-            return await self.policy(repository), ""
-        except Refused as error:
-            if error.code != "bad_policy":
-                raise
-            return self._default_policy, str(error)
 
     async def start(self, request: StartRequest) -> Handled:
         """Open a job on request; the same request again gives the same job. Raises NotFound, Refused, Unavailable."""
         # The forge's own spelling of the name: Acme/Shop and acme/shop are one repository with one job per issue.
-        repository = (await self._forge.repository(request.repository)).full_name
+        there = await self._forge.repository(request.repository)
+        repository = there.full_name
         policy = await self.policy(repository)
         info = await self._forge.issue(repository, request.issue)
         if info.is_pull_request or info.state != "open":
@@ -229,12 +220,12 @@ class Intake:
             requested_by=request.requested_by,
             may_request=True,
             epoch=f"start:{request.idempotency_key}",
-            base_ref=await self._base(repository, policy),
+            base_ref=policy.base or there.default_branch,
             source="start-job",
             task_type=request.task_type,
             agent=request.agent,
         )
-        handled = await self._open(event, policy)
+        handled = await self._open(event, policy, there)
         if handled.is_new or handled.job is not None:
             return handled
         latest = await asyncio.to_thread(self._store.latest_job, repository, request.issue)
@@ -260,17 +251,16 @@ class Intake:
 
     async def learn_repository(self, repository: str) -> None:
         """Keep what the forge says of a repository."""
-        info = await self._forge.repository(repository)
+        await self._keep(await self._forge.repository(repository))
+
+    async def _keep(self, there: RepositoryInfo) -> None:
         await asyncio.to_thread(
-            lambda: self._store.save_repository(info.full_name, default_branch=info.default_branch, forge_id=info.id)
+            lambda: self._store.save_repository(there.full_name, default_branch=there.default_branch, forge_id=there.id)
         )
 
-    async def _open(self, event: IssueLabelled, policy: Policy) -> Handled:
-        await self.learn_repository(event.repository)
+    async def _open(self, event: IssueLabelled, policy: Policy, there: RepositoryInfo) -> Handled:
+        await self._keep(there)
         return await asyncio.to_thread(self._door.request, event, policy)
-
-    async def _base(self, repository: str, policy: Policy) -> str:
-        return policy.base or (await self._forge.repository(repository)).default_branch
 
     async def _withdraw(self, active: Job | None, how: str, key: str) -> str:
         if active is None:
