@@ -36,6 +36,8 @@ _VERSION = "1"
 _WORKFLOW = "carry_out_v1"
 _MOST_THREADS = 32
 QUEUE_NAMES = ("agent", "tests", "light")
+# Slow work is taken from the repositories in random order, so that one with much to do does not starve the others.
+_FAIR_QUEUES = frozenset({"agent", "tests"})
 _LOST = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
 CarryOut = Callable[[str, int], Awaitable[None]]
@@ -109,7 +111,7 @@ def _options(workflow_id: str, place: Place, delay_s: float) -> EnqueueOptions:
         "app_version": _VERSION,
         "priority": place.priority,
     }
-    if place.queue == "agent":
+    if place.queue in _FAIR_QUEUES:
         options["queue_partition_key"] = place.partition
     if delay_s > 0:
         options["delay_seconds"] = delay_s
@@ -215,8 +217,15 @@ class Durable:
             partition_concurrency=per_repository,
             polling_interval_sec=s.poll_interval_s,
         )
-        for name, slots in (("tests", s.test_slots), ("light", s.light_slots)):
-            await DBOS.register_queue_async(name, worker_concurrency=slots, polling_interval_sec=s.poll_interval_s)
+        await DBOS.register_queue_async(
+            "tests",
+            worker_concurrency=s.test_slots,
+            partition_worker_concurrency=s.test_slots,
+            polling_interval_sec=s.poll_interval_s,
+        )
+        await DBOS.register_queue_async(
+            "light", worker_concurrency=s.light_slots, polling_interval_sec=s.poll_interval_s
+        )
 
     async def _watch(self) -> None:
         while True:
@@ -239,7 +248,8 @@ class Durable:
     def _sweep(self) -> None:
         """Requeue what dead replicas held, and claims of ours that were never begun."""
         pending = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
-        live = frozenset({self.executor_id}) if self._is_alone else self._replicas.live()
+        # Never ourselves: our row may have expired while we were slow, and nobody else has taken over our work.
+        live = {self.executor_id} if self._is_alone else self._replicas.live() | {self.executor_id}
         for dead in (self._replicas.known() | {w.executor_id for w in pending if w.executor_id}) - live:
             if self._replicas.bury(dead, is_certain=self._is_alone):
                 self._requeue((w for w in pending if w.executor_id == dead), f"of the dead replica {dead}")
