@@ -22,7 +22,7 @@ def tree(paths: Sequence[str], wanted: Collection[str], limit: int) -> str:
 
     Directories are opened from the root on, those that hold a wanted file first, then small ones before large ones.
 
-    >>> print(tree(["a/x.py", "a/y.py", "b.py"], [], 20))
+    >>> print(tree(["a/x.py", "a/y.py", "b.py"], [], 18))
     a/ (2 files)
     b.py
     """

@@ -29,12 +29,12 @@ _TRACED = re.compile(r"File \"([^\"\n]{1,300})\", line (\d{1,7})")
 _FILE_NAME = re.compile(r"[\w@+-][\w.@+-]*\.[A-Za-z0-9_]{1,12}")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _STOP_WORDS = (
-    "of in is to on at by it be we as an or if no do the and for are was were with that this from not but you have has had can will should would could when what "
-    "which there here then than them they our your its his her out use used using does did done get got set into "
-    "onto over also just like only some any all one two more most other such very issue bug fix feature please "
-    "expected actual behavior behaviour steps reproduce version error code file files line lines example need "
-    "want see add make run http https com www org github true false none null return import def class self print "
-    "test tests"
+    "of in is to on at by it be we as an or if no do the and for are was were with that this from not but you "
+    "have has had can will should would could when what which there here then than them they our your its his her "
+    "out use used using does did done get got set into onto over also just like only some any all one two more "
+    "most other such very issue bug fix feature please expected actual behavior behaviour steps reproduce version "
+    "error code file files line lines example need want see add make run http https com www org github true false "
+    "none null return import def class self print test tests"
 )
 _STOP = frozenset(_STOP_WORDS.split())
 _LOW_WORDS = (
