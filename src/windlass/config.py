@@ -59,7 +59,9 @@ class EngineSettings(_Section):
     agent_slots_per_repository: int = Field(2, ge=1, le=1000, description="of these, for one repository")
     test_slots: int = Field(2, ge=1, le=256, description="verifications at once in this process")
     light_slots: int = Field(12, ge=1, le=256, description="calls to the forge at once in this process")
-    poll_interval_s: float = Field(0.1, gt=0, le=60, description="how often the queues are looked at")
+    poll_interval_s: float = Field(
+        0.25, gt=0, le=60, description="how often the queues are looked at for what no bell of this process told"
+    )
     replica_ttl_s: float = Field(6.0, ge=1, le=600, description="a replica silent for so long is dead")
     reconcile_period_s: float = Field(60.0, gt=0, le=86400, description="how often lost webhooks are made up for")
     reconcile_batch: int = Field(50, ge=1, le=10000, description="pull requests looked at again in one pass")
