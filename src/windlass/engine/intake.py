@@ -172,9 +172,7 @@ class Intake:
     async def look_at_issue(self, repository: str, number: int, *, key: str) -> str:
         """Read an issue and its label as they are now, and open or withdraw its job. `key` dedups a withdrawal."""
         active = await asyncio.to_thread(self._active, repository, number)
-        # A job under way keeps the rules it began with; a policy file that is broken since must not hold a stop up.
-        is_under_way = active is not None and active.state is not State.ESCALATED
-        policy = active.policy if active is not None and is_under_way else await self.policy(repository)
+        policy, problem = await self._rules(repository, active)
         label = active.policy.label if active else policy.label
         try:
             info = await self._forge.issue(repository, number)
@@ -198,11 +196,26 @@ class Intake:
                 may_request=permission in policy.requesters and not labelling.by_is_bot,
                 epoch=labelling.id,
                 base_ref=policy.base or there.default_branch,
+                problem=problem,
             ),
             policy,
             there,
         )
         return _words(handled)
+
+    async def _rules(self, repository: str, active: Job | None) -> tuple[Policy, str]:
+        """What to decide by, and what is wrong with the policy file (then the defaults), or ''.
+
+        A job under way keeps the rules it began with; a file that is broken since must not hold a stop up.
+        """
+        if active is not None and active.state is not State.ESCALATED:
+            return active.policy, ""
+        try:
+            return await self.policy(repository), ""
+        except Refused as error:
+            if error.code != "bad_policy":
+                raise
+            return self._default_policy, str(error)
 
     async def start(self, request: StartRequest) -> Handled:
         """Open a job on request; the same request again gives the same job. Raises NotFound, Refused, Unavailable."""
