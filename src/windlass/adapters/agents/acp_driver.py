@@ -20,6 +20,7 @@ import acp
 from acp import schema
 
 MAX_MESSAGE_BYTES = 32 << 20
+DEATH_S = 5.0  # between closing its output and ending
 NAME = "windlass"
 
 
@@ -116,9 +117,10 @@ async def work(argv: list[str], prompt: str, mode: str) -> None:
         turn = asyncio.create_task(_turn(connection, workspace, prompt, mode))
         death = asyncio.create_task(process.wait())
         await asyncio.wait({turn, death}, return_when=asyncio.FIRST_COMPLETED)
-        if not turn.done():
+        if not turn.done() or isinstance(turn.exception(), ConnectionError):
             turn.cancel()
-            raise Refusal(f"the agent ended with exit code {process.returncode} before its turn was over")
+            code = await asyncio.wait_for(death, DEATH_S)
+            raise Refusal(f"the agent ended with exit code {code} before its turn was over")
         death.cancel()
         answer = await turn
     listener.flush()
@@ -164,8 +166,8 @@ def main() -> int:
         asyncio.run(work(sys.argv[1:], request["prompt"], request["mode"]))
     except acp.RequestError as error:
         say("error", f"{error} {_shown(error.data)}"[:1000])
-    except (Refusal, OSError) as error:
-        say("error", str(error)[:1000])
+    except (Refusal, OSError) as error:  # TimeoutError is one: it closed its output and went on
+        say("error", (str(error) or "the agent closed the connection")[:1000])
     else:
         return 0
     return 1

@@ -104,7 +104,7 @@ class CatalogueAgent:
             outcome=outcome,
             report=report,
             detail=detail,
-            title=exchange.title_of(report),
+            title=exchange.title_of(written or summary.final_text),
             model=summary.usage.model if summary.usage else "",
             usage=summary.usage,
         )
