@@ -73,7 +73,7 @@ def test_words_and_identifiers() -> None:
         "xml",
         "header",
         "net",
-        "utils",
+        "util",
         "snake",
         "case",
     ]

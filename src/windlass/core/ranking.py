@@ -92,12 +92,12 @@ def words_of(text: str) -> list[str]:
     """Words of prose and parts of identifiers, in lower case, without what every text has.
 
     >>> words_of("parseXMLHeader in net_utils.py")
-    ['parse', 'xml', 'header', 'net', 'utils', 'py']
+    ['parse', 'xml', 'header', 'net', 'util', 'py']
     """
     found = []
     for word in _WORD.findall(text):
         parts = [word] if word.islower() and "_" not in word else _PART.findall(word)
-        found += [low for part in parts if len(low := part.lower()) >= 2 and low not in _STOP]
+        found += [_singular(low) for part in parts if len(low := part.lower()) >= 2 and low not in _STOP]
     return found
 
 
@@ -143,6 +143,10 @@ def rank_contents(terms: Terms, candidates: Sequence[Ranked], contents: Mapping[
         total = one.score + (score + names) * _worth(one.path, _path_words(one.path))
         found.append(Ranked(path=one.path, score=total, why=one.why, line=one.line))
     return tuple(sorted(found, key=lambda one: (-one.score, one.path)))
+
+
+def _singular(word: str) -> str:
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
 
 
 def _bm25(weights: Mapping[str, float], documents: Sequence[Sequence[str]]) -> list[float]:

@@ -104,8 +104,9 @@ class HtmlSight:
         if is_end:
             self._close(name)
         else:
-            if name == "img" and not self.is_hiding:
-                return "[image]"
+            if name == "img":
+                self.counts["image"] += 1
+                return "" if self.is_hiding else "[image]"
             was_hiding = self.is_hiding
             self._begin(name, attributes)
             if name == "details" and self._hiding and not was_hiding:

@@ -20,7 +20,7 @@ from windlass.adapters.prompts.html import HtmlSight
 from windlass.adapters.prompts.layout import Page
 from windlass.core.visible import Seen, seen
 
-LONGEST_SOURCE = 200_000
+LONGEST_SOURCE = 70_000  # the forge takes 65,536
 _LONGEST_URL = 300
 _LONGEST_ALT = 100
 _MOST_NESTED = 20
