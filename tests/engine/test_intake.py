@@ -277,16 +277,16 @@ async def test_a_policy_file_broken_since_does_not_hold_a_stop_up(small: World) 
     small.forge.files[POLICY_PATH] = b"label: ["
     small.file_issue(state="closed")
     assert (await look(small)).startswith("closed: ")
-    with pytest.raises(Refused, match="not YAML"):
-        await look(small)
+    assert await look(small) == "closed: no job"
 
 
-async def test_an_issue_of_a_repository_with_a_broken_policy_is_refused_by_name(small: World) -> None:
+async def test_a_broken_policy_opens_a_job_that_has_failed_and_says_why(small: World) -> None:
     small.file_issue()
     small.forge.files[POLICY_PATH] = b"labels: x\n"
-    with pytest.raises(Refused, match="unknown key labels"):
-        await look(small)
-    assert small.store.jobs() == ()
+    await look(small)
+    (job,) = small.store.jobs()
+    assert (job.state, job.reason) == (State.FAILED, Reason.REPOSITORY_UNUSABLE)
+    assert "unknown key labels" in job.detail
 
 
 async def test_the_policy_of_the_default_branch_counts(small: World) -> None:
