@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pydantic_core
-from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from windlass import __version__
@@ -28,7 +29,7 @@ from windlass.core.errors import Forbidden, Refused, WindlassError
 from windlass.core.job import Job, State, TaskType
 from windlass.engine.intake import Intake, StartRequest
 from windlass.engine.queries import Queries
-from windlass.faces.api.errors import problem, status_of
+from windlass.faces.api.errors import HttpProblem, on_fault, on_http_error, problem, status_of
 from windlass.ports import Delivery
 
 
@@ -136,6 +137,8 @@ def create_app(backend: Backend) -> FastAPI:
     app.include_router(_jobs(backend), dependencies=[Depends(guard)])
     app.add_exception_handler(WindlassError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, on_http_error)
+    app.add_exception_handler(Exception, on_fault)
     app.add_middleware(Identified)
     return app
 
@@ -169,7 +172,8 @@ def _guard(token: str) -> Callable[..., None]:
     def check(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> None:
         given = credentials.credentials if credentials else ""
         if not hmac.compare_digest(given.encode(), token.encode()):
-            raise HTTPException(401, "a bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
+            hint = "send the token in `api-token` of the state directory as `Authorization: Bearer …`"
+            raise HttpProblem(401, "no_token", "a bearer token is needed", hint, {"WWW-Authenticate": "Bearer"})
 
     return check
 
@@ -289,12 +293,14 @@ def _webhooks(backend: Backend) -> APIRouter:
         body = await _body(request, backend.largest_payload_bytes)
         headers = request.headers
         if not backend.verify_signature(body, headers.get("x-hub-signature-256", "")):
-            raise HTTPException(401, "the signature is wrong: check the webhook secret on both sides")
+            raise HttpProblem(401, "bad_signature", "the signature is wrong", "check the webhook secret on both sides")
         if not headers.get("content-type", "").startswith("application/json"):
-            raise HTTPException(415, "set the webhook's content type to application/json")
+            hint = "set the webhook's content type to application/json"
+            raise HttpProblem(415, "bad_content_type", "only JSON is taken", hint)
         delivery_id, event = headers.get("x-github-delivery", ""), headers.get("x-github-event", "")
         if not 0 < len(delivery_id) <= 100 or not 0 < len(event) <= 100:
-            raise HTTPException(400, "X-GitHub-Delivery and X-GitHub-Event are needed")
+            hint = "send X-GitHub-Delivery and X-GitHub-Event, at most 100 characters each"
+            raise HttpProblem(400, "bad_headers", "the delivery's id or event is missing", hint)
         _insist_on_json(body)
         delivery = Delivery(id=delivery_id, event=event, body=body, received_at_ms=backend.now_ms())
         is_new = await backend.intake.receive(delivery)
@@ -305,13 +311,14 @@ def _webhooks(backend: Backend) -> APIRouter:
 
 async def _body(request: Request, limit: int) -> bytes:
     length = request.headers.get("content-length", "0")
+    too_large = HttpProblem(413, "too_large", f"payloads above {limit} bytes are not taken", "GitHub caps them at 25 MB")
     if length.isdigit() and int(length) > limit:
-        raise HTTPException(413, f"payloads above {limit} bytes are not taken")
+        raise too_large
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
         if size > limit:
-            raise HTTPException(413, f"payloads above {limit} bytes are not taken")
+            raise too_large
         parts.append(part)
     return b"".join(parts)
 
@@ -320,7 +327,7 @@ def _insist_on_json(body: bytes) -> None:
     try:
         pydantic_core.from_json(body)
     except ValueError:
-        raise HTTPException(400, "the payload is not JSON") from None
+        raise HttpProblem(400, "bad_json", "the payload is not JSON", "send what GitHub sends") from None
 
 
 class Identified:
