@@ -29,6 +29,7 @@ NEEDS = {
     "docs/api.md": ["a server"],
     "docs/localforge.md": ["a server"],
     "docs/operations.md": ["a server", "a server", "a server"],
+    "docs/prompts.md": ["a server"],
 }
 # What is run, by the tests below.
 RUN = {"README.md": 2, "CONTRIBUTING.md": 1, "docs/agents.md": 1}

@@ -127,3 +127,17 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
 
     told = set(map(int, re.findall(r"^\| (\d) \|", (DOCS / "commands.md").read_text("utf-8"), re.MULTILINE)))
     assert told == {exits.OK, 1, 2, exits.ESCALATED, exits.REFUSED, exits.FAILED, exits.UNAVAILABLE}
+
+
+def test_every_variable_of_the_templates_is_explained() -> None:
+    import jinja2.meta
+
+    page = (DOCS / "prompts.md").read_text("utf-8").split("| variable | what it is |")[1]
+    told = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    environment = jinja2.Environment(autoescape=True)
+    environment.filters["data"] = str
+    used: set[str] = set()
+    for template in (DOCS.parent / "src" / "windlass" / "prompts").rglob("*.j2"):
+        used |= jinja2.meta.find_undeclared_variables(environment.parse(template.read_text("utf-8")))
+    assert used <= told
+    assert told - used <= {"role"}
