@@ -106,6 +106,7 @@ class RunFinished:
     model: str = ""
     prompt_digest: str = ""
     prompt_flags: tuple[str, ...] = ()
+    redactions: tuple[str, ...] = ()
     kind: Literal["RunFinished"] = "RunFinished"
 
 

@@ -15,6 +15,8 @@ from windlass.core.errors import NotFound
 from windlass.core.events import RunFinished, RunStarted
 from windlass.core.job import Job, State
 from windlass.core.records import plain
+from windlass.engine.execution_log import ExecutionLog
+from windlass.engine.log_reading import LogPage, LogQuery, read_page
 from windlass.ports import Blobs, RunRecord, Store, StoredEvent
 
 
@@ -34,9 +36,10 @@ class Explained:
 class Queries:
     """Questions to the store."""
 
-    def __init__(self, store: Store, blobs: Blobs) -> None:
+    def __init__(self, store: Store, blobs: Blobs, steps: ExecutionLog | None = None) -> None:
         self._store = store
         self._blobs = blobs
+        self._steps = steps
 
     def job(self, job_id: str) -> Job:
         """One job, by its id or an unambiguous beginning of it. Raises NotFound."""
@@ -71,14 +74,18 @@ class Queries:
         """Every event of a job with its reasons, each decision taken again and compared."""
         return tuple(_explain(stored) for stored in self._store.events(self.job(job_id).id))
 
-    def logs(self, job_id: str) -> tuple[tuple[str, str, str], ...]:
-        """(run id, kind, text) of what a job's runs left: the agent's report and its log."""
-        found = []
-        for run in self._store.runs(self.job(job_id).id):
-            for kind, name in (("report", run.report_digest), ("log", run.log_digest)):
-                if name:
-                    found.append((run.id, kind, self._blobs.get(name).decode("utf-8", "replace")))
-        return tuple(found)
+    def reports(self, job_id: str) -> tuple[tuple[str, str], ...]:
+        """(run id, text) of what a job's agents reported."""
+        runs = [run for run in self._store.runs(self.job(job_id).id) if run.report_digest]
+        return tuple((run.id, self._blobs.get(run.report_digest).decode("utf-8", "replace")) for run in runs)
+
+    def logs(self, job_id: str, query: LogQuery) -> LogPage:
+        """A page of a job's step log. Raises NotFound, Refused, Unavailable."""
+        job = self.job(job_id)
+        if self._steps is None:
+            return LogPage(lines=(), cursor="", has_more=False)
+        self._steps.catch_up(job.id)
+        return read_page(self._steps.index, self._blobs, job.id, query)
 
     def prompts(self, job_id: str, run_id: str = "") -> tuple[dict[str, Any], ...]:
         """What a job's agents were told, oldest first, or one run's: text, where it came from, what was taken out.

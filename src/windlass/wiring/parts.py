@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import logging
+import re
 import secrets as randomness
 import time
 from collections.abc import Sequence
@@ -15,16 +16,16 @@ from typing import IO
 
 import sqlalchemy as sa
 
-from windlass.adapters.agents.command import CommandAgent
-from windlass.adapters.agents.patch import PatchAgent
 from windlass.adapters.blobs import DirectoryBlobs
 from windlass.adapters.git import GitRepositories
 from windlass.adapters.github import AppAuth, TokenAuth, github_forge, translate
+from windlass.adapters.logs import SecretRedactor, correlation_key
 from windlass.adapters.notify import LogNotifier
 from windlass.adapters.prompts import JinjaPrompts
 from windlass.adapters.runners.process import ProcessRunner
 from windlass.adapters.signing import Ed25519FileSigner, verify_ed25519
 from windlass.adapters.storage import SqlStore, make_engine, migrate
+from windlass.adapters.storage.execution_logs import SqlLogIndex
 from windlass.adapters.storage.replicas import SqlReplicas
 from windlass.config import Settings, secret
 from windlass.core import policy as policies
@@ -34,18 +35,22 @@ from windlass.core.policy import Policy
 from windlass.engine.bell import Bell
 from windlass.engine.durable import QUEUE_NAMES, Durable, DurableSettings, Enqueuer
 from windlass.engine.effects import Executor
+from windlass.engine.execution_log import ExecutionLog
 from windlass.engine.intake import Intake
+from windlass.engine.journal import Journal
 from windlass.engine.ledger import Ledger
 from windlass.engine.loop import Door, OnChange
 from windlass.engine.queries import Queries
 from windlass.engine.reconcile import Reconciler
 from windlass.engine.schedule import Duty, Schedule
 from windlass.engine.stages.context import Outside, StageSettings
-from windlass.ports import Agent, Forge, SandboxLimits
+from windlass.ports import Forge, SandboxLimits
+from windlass.wiring.agents import agent_keys, agents_of
 
 log = logging.getLogger("windlass.wiring")
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "prompts"
+_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH", re.IGNORECASE)
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -83,6 +88,7 @@ class Windlass:
     durable: Durable
     reconciler: Reconciler
     executor: Executor
+    journal: Journal
     clock: SystemClock
     lock: IO[str] | None
     schedule: Schedule = field(default_factory=Schedule)
@@ -100,6 +106,7 @@ class Windlass:
         await self.schedule.stop()
         await self.durable.drain(self.settings.engine.drain_s, lambda: frozenset(self.outside.waiting))
         with contextlib.suppress(WindlassError):
+            await asyncio.to_thread(self.journal.write)
             await asyncio.to_thread(self.ledger.checkpoint)
         await self.close()
 
@@ -144,6 +151,7 @@ class Windlass:
             ),
             Duty(name="redelivery", period_s=period_s * 10, act=lambda: repair.deliveries(3 * 86400)),
             Duty(name="reaper", period_s=period_s, act=repair.reap),
+            Duty(name="steps", period_s=1.0, act=lambda: asyncio.to_thread(self.journal.write)),
             Duty(name="ledger", period_s=2.0, act=lambda: asyncio.to_thread(self.ledger.sequence)),
             Duty(
                 name="checkpoint",
@@ -169,7 +177,11 @@ def build(settings: Settings, *, on_change: OnChange | None = None, webhook_url:
     enqueue = Enqueuer(engine, bell)
     store = SqlStore(engine, clock=clock, enqueue=enqueue)
     forge, hidden = _forge(settings, clock, webhook_url)
+    hidden = (*hidden, *agent_keys(settings))
     blobs = DirectoryBlobs(state / "blobs")
+    redactor = SecretRedactor(key=correlation_key(state / "redaction-key"), known=(*hidden, *_agent_secrets(settings)))
+    steps = ExecutionLog(store, SqlLogIndex(store.connections), blobs, redactor, clock)
+    journal = Journal(steps)
     runner = ProcessRunner(state / "runs", instance=settings.instance)
     _insist_on_sandbox(settings, runner)
     repositories = GitRepositories(state / "mirrors")
@@ -178,14 +190,16 @@ def build(settings: Settings, *, on_change: OnChange | None = None, webhook_url:
         forge=forge,
         repositories=repositories,
         runner=runner,
-        agents=_agents(settings),
+        agents=agents_of(settings),
         blobs=blobs,
         prompts=JinjaPrompts(repositories, TEMPLATES),
         notifier=LogNotifier(),
         clock=clock,
         settings=_stage_settings(settings, state, hidden),
+        redactor=redactor,
+        steps=steps,
     )
-    door = Door(store, clock, new_id=new_job_id, on_change=_ringing(bell, on_change))
+    door = Door(store, clock, new_id=new_job_id, on_change=_ringing(bell, journal, on_change))
     policy = policies.parse(settings.policy) if settings.policy else Policy()
     intake = Intake(store, forge, door, clock, translate=translate, default_policy=policy)
     durable = Durable(engine, SqlReplicas(engine), _durable_settings(settings), bell, is_alone=lock is not None)
@@ -199,23 +213,25 @@ def build(settings: Settings, *, on_change: OnChange | None = None, webhook_url:
         outside=outside,
         door=door,
         intake=intake,
-        queries=Queries(store, blobs),
+        queries=Queries(store, blobs, steps),
         ledger=Ledger(
             store, signer, blobs, clock, f"windlass.dev/{settings.instance}", verify_signature=verify_ed25519
         ),
         durable=durable,
         reconciler=Reconciler(store, forge, runner, clock, door, intake, orders, state / "workspaces"),
         executor=Executor(outside, door),
+        journal=journal,
         clock=clock,
         lock=lock,
     )
 
 
-def _ringing(bell: Bell, on_change: OnChange | None) -> OnChange:
-    """What hears of a committed change: first the queues, then whoever asked."""
+def _ringing(bell: Bell, journal: Journal, on_change: OnChange | None) -> OnChange:
+    """What hears of a committed change: first the queues, then the step log, then whoever asked."""
 
     def tell(job: Job, why: Sequence[str]) -> None:
         bell.ring()
+        journal.touch(job.id)
         if on_change is not None:
             on_change(job, why)
 
@@ -235,7 +251,13 @@ def known_secrets(settings: Settings) -> tuple[str, ...]:
     given = settings.forge
     token = secret(given.token, given.token_file, "the forge token")
     key = secret(None, given.app_private_key_file, "the App's private key")
-    return tuple(value for value in (token, key, *webhook_secrets(settings)) if value)
+    return tuple(value for value in (token, key, *webhook_secrets(settings), *agent_keys(settings)) if value)
+
+
+def _agent_secrets(settings: Settings) -> tuple[str, ...]:
+    """Values of agents' variables whose names say that they are secret."""
+    told = [pair for agent in settings.agents.values() for pair in agent.environment.items()]
+    return tuple(value for name, value in told if _SECRET_NAME.search(name))
 
 
 def webhook_secrets(settings: Settings) -> tuple[str, ...]:
@@ -301,16 +323,6 @@ def _forge(settings: Settings, clock: SystemClock, webhook_url: str) -> tuple[Fo
 
 def _is_hosted(api_url: str) -> bool:
     return "://127.0.0.1" not in api_url and "://localhost" not in api_url
-
-
-def _agents(settings: Settings) -> dict[str, Agent]:
-    agents: dict[str, Agent] = {"patch": PatchAgent()}
-    for name, given in settings.agents.items():
-        agents[name] = CommandAgent(name, given.command, needs_network=given.needs_network, env=dict(given.environment))
-    if settings.default_agent not in agents:
-        known = ", ".join(sorted(agents))
-        raise Refused(f"default_agent is {settings.default_agent!r}", code="bad_config", hint=f"known agents: {known}")
-    return agents
 
 
 def _stage_settings(settings: Settings, state: Path, hidden: Sequence[str]) -> StageSettings:

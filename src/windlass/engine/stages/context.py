@@ -10,7 +10,20 @@ from pathlib import Path
 from windlass.core.errors import Refused
 from windlass.core.job import Job
 from windlass.core.redaction import mask
-from windlass.ports import Agent, Blobs, Clock, Forge, Notifier, Prompts, Repositories, Runner, SandboxLimits, Store
+from windlass.engine.execution_log import ExecutionLog
+from windlass.ports import (
+    Agent,
+    Blobs,
+    Clock,
+    Forge,
+    Notifier,
+    Prompts,
+    Redactor,
+    Repositories,
+    Runner,
+    SandboxLimits,
+    Store,
+)
 
 
 class Overtaken(Exception):
@@ -46,14 +59,18 @@ class Outside:
     clock: Clock
     settings: StageSettings
     waiting: set[str] = field(default_factory=set)
+    redactor: Redactor | None = None
+    steps: ExecutionLog | None = None
 
     async def keep(self, data: bytes) -> str:
         """Keep a blob, without the secrets that we know; its digest."""
         return await asyncio.to_thread(self.blobs.put, data)
 
     def redact(self, text: str) -> str:
-        """Text without any secret value that we know."""
-        return mask(text, self.settings.secrets)
+        """Text without any secret that we know or can recognise."""
+        if self.redactor is None:
+            return mask(text, self.settings.secrets)
+        return self.redactor.redact(text)[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import asyncio
 import dataclasses
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from windlass.core.effects import StartRun, StopRun
@@ -19,6 +19,7 @@ from windlass.core.errors import Refused, WindlassError
 from windlass.core.events import EffectDone, RunFinished, RunStarted
 from windlass.core.job import Outcome
 from windlass.core.records import digest
+from windlass.engine.stages import steps
 from windlass.engine.stages.context import Claim, Outside, Overtaken
 from windlass.engine.stages.told import Told, tell, told_before
 from windlass.ports import Agent, AgentReport, AgentTask, Collected, Deadlines, RunRecord, RunResult
@@ -47,7 +48,8 @@ async def start_run(claim: Claim, effect: StartRun, *, announce: Callable[[RunSt
     await asyncio.to_thread(announce, setting.told.started(claim, effect))
     outside.waiting.add(claim.key)
     try:
-        result = await outside.runner.wait(effect.run_id)
+        first = steps.begun(claim, effect, agent.name, setting.told.digest, setting.told.text)
+        result = await steps.watched(claim, effect.run_id, steps.of_run(claim, effect.run_id), first)
     finally:
         outside.waiting.discard(claim.key)
     return await _conclude(claim, effect, setting, result)
@@ -160,6 +162,7 @@ async def _conclude(claim: Claim, effect: StartRun, setting: _Setting, result: R
         outcome = Outcome.NO_CHANGE
     if not await claim.is_current() and await asyncio.to_thread(outside.store.is_open, claim.job.id, claim.seq):
         raise Overtaken(claim.key)  # a newer claim keeps the record; of a stopped run nobody else does
+    redactions = await steps.concluded(claim, effect.run_id, report, outcome, result, collected)
     await _save(
         claim,
         effect,
@@ -171,6 +174,7 @@ async def _conclude(claim: Claim, effect: StartRun, setting: _Setting, result: R
         digests=(report_digest, log_digest),
         outcome=outcome,
     )
+    await _save_usage(claim, effect, report, result)
     return RunFinished(
         seq=claim.seq,
         run_id=effect.run_id,
@@ -182,10 +186,20 @@ async def _conclude(claim: Claim, effect: StartRun, setting: _Setting, result: R
         detail=outside.redact(report.detail)[:500],
         refusals=collected.refusals[:50],
         duration_s=result.duration_s,
-        model=report.model,
+        model=outside.redact(report.model),
         prompt_digest=setting.told.digest,
         prompt_flags=setting.told.flags,
+        redactions=redactions,
     )
+
+
+async def _save_usage(claim: Claim, effect: StartRun, report: AgentReport, result: RunResult) -> None:
+    """What the agent says it used; nothing where it says nothing."""
+    if report.usage is None:
+        return
+    store, now_ms = claim.outside.store, claim.outside.clock.now_ms()
+    usage = replace(report.usage, model=claim.outside.redact(report.usage.model))
+    await asyncio.to_thread(store.save_usage, claim.job.id, effect.run_id, usage, at_ms=now_ms, cpu_s=result.cpu_s)
 
 
 async def _collect(claim: Claim, effect: StartRun, setting: _Setting, report: AgentReport) -> Collected:
@@ -242,7 +256,7 @@ async def _save(
         report_digest=digests[0],
         log_digest=digests[1],
         prompt_digest=setting.told.digest,
-        model=report.model if report else "",
+        model=claim.outside.redact(report.model) if report else "",
         cpu_s=result.cpu_s if result else 0.0,
         peak_memory_bytes=result.peak_memory_bytes if result else 0,
         detail=claim.outside.redact(report.detail)[:500] if report else "",

@@ -17,6 +17,8 @@ from windlass.core.errors import Unavailable
 from windlass.core.events import PatchVerified
 from windlass.core.job import TestRun, Verification
 from windlass.core.weakening_config import is_test_config
+from windlass.engine.execution_log import Place, Said
+from windlass.engine.stages import steps
 from windlass.engine.stages.context import Claim
 from windlass.ports import Deadlines, RunResult, RunSpec
 
@@ -120,12 +122,15 @@ async def _run(claim: Claim, command: str, tree: str, which: str) -> TestRun:
                 limits=outside.settings.sandbox_limits,
             )
         )
-    result = await outside.runner.wait(run_id)
+    place = Place(job=claim.job.id, stream=f"verify-{claim.seq}-{which}")
+    result = await steps.watched(claim, run_id, place, [Said(kind="verification", text=f"{which}: {command}")])
     await claim.check()  # a newer claim may be waiting for the same run
     found = None if result.ended in {"lost", "stopped"} else await _judge(claim, result)
     await outside.runner.discard(run_id)
     await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
-    if found is None:
+    if found is not None:
+        await steps.verified(claim, which, found)
+    else:
         raise Unavailable(f"the tests were {result.ended} on the way", hint="they are run again", code="run_lost")
     return found
 

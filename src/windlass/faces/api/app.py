@@ -30,6 +30,7 @@ from windlass.core.job import Job, State, TaskType
 from windlass.engine.intake import Intake, StartRequest
 from windlass.engine.queries import Queries
 from windlass.faces.api.errors import HttpProblem, on_fault, on_http_error, problem, status_of
+from windlass.faces.api.logs import logs_router
 from windlass.ports import Delivery
 
 
@@ -135,6 +136,7 @@ def create_app(backend: Backend) -> FastAPI:
     app.include_router(_probes(backend))
     app.include_router(_webhooks(backend))
     app.include_router(_jobs(backend), dependencies=[Depends(guard)])
+    app.include_router(logs_router(backend.queries), dependencies=[Depends(guard)])
     app.add_exception_handler(WindlassError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, on_http_error)
@@ -267,11 +269,6 @@ def _job_details(router: APIRouter, backend: Backend) -> None:
             }
             for e in found
         ]
-
-    @router.get("/api/v1/jobs/{job}/logs", summary="What a job's agents reported and printed")
-    async def logs(job: str) -> list[dict[str, str]]:
-        found = await asyncio.to_thread(backend.queries.logs, job)
-        return [{"run": run, "kind": kind, "text": text} for run, kind, text in found]
 
     @router.get("/api/v1/jobs/{job}/prompts", summary="What a job's agents were told, and where every part came from")
     async def prompts(job: str, run: Annotated[str, Query(max_length=200)] = "") -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`windlass start-job`, `stop-job`, `status`, `why`, `logs` and `reconcile`: clients of a running `windlass serve`."""
+"""`windlass start-job`, `stop-job`, `status`, `why` and `reconcile`: clients of a running `windlass serve`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 from windlass.core.job import State, TaskType
 from windlass.core.messages import visible
 from windlass.faces.cli import exits
-from windlass.faces.cli.client import CONFIG, JSON, call, job_id, show, shown
+from windlass.faces.cli.client import CONFIG, JSON, call, job_id, show
 from windlass.faces.cli.options import Tools
 
 # A repair pass reads every repository.
@@ -107,18 +107,6 @@ def why(tools: Tools, job: str, is_complete: bool, config: Path | None, as_json:
     show(answer, "\n".join(lines), as_json=as_json)
     if any(event["is_replayed"] is False for event in answer):
         sys.exit(exits.FAILED)
-
-
-@click.command()
-@click.argument("job")
-@CONFIG
-@JSON
-@click.pass_obj
-def logs(tools: Tools, job: str, config: Path | None, as_json: bool) -> None:
-    """Show what JOB's agents reported and printed."""
-    answer = call(tools, config, "GET", f"/api/v1/jobs/{job_id(job)}/logs")
-    parts = [f"── {entry['run']} {entry['kind']} ──\n{shown(entry['text'])}" for entry in answer]
-    show(answer, "\n".join(parts) or "nothing yet", as_json=as_json)
 
 
 @click.command()

@@ -11,7 +11,8 @@ from windlass.core.errors import WindlassError
 from windlass.faces.cli import exits
 from windlass.faces.cli.evidence import evidence
 from windlass.faces.cli.github_app import github_app
-from windlass.faces.cli.jobs import logs, reconcile, start_job, status, stop_job, why
+from windlass.faces.cli.jobs import reconcile, start_job, status, stop_job, why
+from windlass.faces.cli.logs import logs, report
 from windlass.faces.cli.options import Tools
 from windlass.faces.cli.prompt import prompt
 from windlass.faces.cli.run import demo, run
@@ -51,5 +52,5 @@ def serve(tools: Tools, config: Path | None) -> None:
     tools.serve(config)
 
 
-for _command in (run, demo, start_job, stop_job, status, why, logs, reconcile, evidence, prompt, github_app):
+for _command in (run, demo, start_job, stop_job, status, why, logs, report, reconcile, evidence, prompt, github_app):
     windlass.add_command(_command)
