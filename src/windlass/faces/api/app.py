@@ -308,7 +308,8 @@ def _webhooks(backend: Backend) -> APIRouter:
 
 async def _body(request: Request, limit: int) -> bytes:
     length = request.headers.get("content-length", "0")
-    too_large = HttpProblem(413, "too_large", f"payloads above {limit} bytes are not taken", "GitHub caps them at 25 MB")
+    what = f"payloads above {limit} bytes are not taken"
+    too_large = HttpProblem(413, "too_large", what, "GitHub sends 25 MB at most")
     if length.isdigit() and int(length) > limit:
         raise too_large
     parts, size = [], 0
