@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src" / "windlass"
@@ -14,17 +14,30 @@ NOT_SHOWN = ("localforge/",)
 
 def collect() -> dict[str, set[str]]:
     """Code → the files that use it."""
+    trees = {path.relative_to(SOURCE).as_posix(): ast.parse(path.read_text("utf-8")) for path in SOURCE.rglob("*.py")}
+    makers = {name: at for tree in trees.values() for name, at in _makers(tree)}
     found: dict[str, set[str]] = {}
-    for path in sorted(SOURCE.rglob("*.py")):
-        name = path.relative_to(SOURCE).as_posix()
+    for name, tree in sorted(trees.items()):
         if not name.startswith(NOT_SHOWN):
-            for code in _codes(ast.parse(path.read_text("utf-8"))):
+            for code in _codes(tree, makers):
                 found.setdefault(code, set()).add(name)
     return found
 
 
-def _codes(tree: ast.Module) -> Iterator[str]:
-    places = {f.name: at for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) and (at := _place(f)) is not None}
+def _makers(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Errors of which `code` is a positional argument, wherever they are used."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            for child in node.body:
+                if isinstance(child, ast.FunctionDef) and child.name == "__init__":
+                    names = [argument.arg for argument in child.args.args]
+                    if "code" in names:
+                        yield node.name, names.index("code") - 1
+
+
+def _codes(tree: ast.Module, makers: Mapping[str, int]) -> Iterator[str]:
+    functions = (f for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) and f.name != "__init__")
+    places = {**makers, **{f.name: at for f in functions if (at := _place(f)) is not None}}
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")

@@ -34,7 +34,8 @@ def test_every_error_code_is_explained() -> None:
     codes, explained = collect(), rows(ERRORS)
     missing = {code: sorted(files) for code, files in codes.items() if code not in explained}
     assert not missing, "add these to docs/reasons.md"
-    assert set(explained) - set(codes) == set(), "no code says these any more"
+    made_of_a_status = {code for code in explained if re.fullmatch(r"http_\d{3}", code)}
+    assert set(explained) - set(codes) - made_of_a_status == set(), "no code says these any more"
 
 
 def test_codes_are_collected_in_every_way_they_are_given() -> None:
