@@ -11,7 +11,7 @@ import os
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -70,11 +70,20 @@ class EngineSettings(_Section):
 
 
 class AgentSettings(_Section):
-    """One agent: a command that works in the current directory (see docs/agents.md)."""
+    """One agent: an entry of the catalogue with keys of its own, or a command (see docs/agents.md)."""
 
-    command: str = Field(min_length=1, max_length=4000, description="run by `sh -c` in the workspace")
-    needs_network: bool = Field(False, description="whether the sandbox keeps its network")
-    environment: dict[str, str] = Field(default_factory=dict, description="variables for the command")
+    command: Annotated[str, Field(max_length=4000)] | tuple[str | tuple[str, ...], ...] = Field(
+        "", description="a text is run by `sh -c` in the workspace; a list replaces the preset's argument list"
+    )
+    preset: str = Field("", description="the catalogue's entry to begin with; empty: the one of the same name")
+    model: str = Field("", description="model to ask for")
+    image: str = Field("", description="container image to run in")
+    arguments: tuple[str, ...] = Field((), description="further arguments behind the preset's own")
+    reads: tuple[Path, ...] = Field((), description="the agent's installation: its `bin` comes onto the PATH")
+    needs_network: bool | None = Field(None, description="whether the sandbox keeps its network; a command's: no")
+    environment: dict[str, str] = Field(default_factory=dict, description="variables for the agent")
+    secrets: dict[str, SecretStr] = Field(default_factory=dict, description="its keys, by variable")
+    secret_files: dict[str, Path] = Field(default_factory=dict, description="files that hold its keys, by variable")
 
 
 class SandboxSettings(_Section):
@@ -96,7 +105,8 @@ class Settings(_Section):
     api: ApiSettings = Field(default_factory=ApiSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)
     sandbox: SandboxSettings = Field(default_factory=SandboxSettings)
-    agents: dict[str, AgentSettings] = Field(default_factory=dict, description="further agents by name")
+    agents: dict[str, AgentSettings] = Field(default_factory=dict, description="agents by name, see below")
+    agents_dir: Path | None = Field(None, description="directory of catalogue entries of your own, NAME.yaml each")
     default_agent: str = Field("patch", description="agent of jobs whose policy names none")
     test_command: str = Field("", description="test command over every policy's; for one-repository use")
     policy: dict[str, Any] = Field(default_factory=dict, description="defaults for repositories without a policy file")

@@ -1,0 +1,112 @@
+"""From settings to agents: the catalogue, what the operator changed in it, and commands of the operator's own.
+
+Keeps the rule that a key has one way to an agent, the environment of its process, and that every key is known to the
+redaction. Refuses a key that is too short to be found again in a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from windlass.adapters.agents.catalogue import catalogue, shipped
+from windlass.adapters.agents.catalogue_agent import CatalogueAgent, Given
+from windlass.adapters.agents.command import CommandAgent
+from windlass.adapters.agents.patch import PatchAgent
+from windlass.adapters.agents.preset import Preset, changed
+from windlass.config import AgentSettings, Settings, secret
+from windlass.core.errors import Refused
+from windlass.ports import Agent, SandboxLimits
+
+SHORTEST_SECRET = 8
+_OVERRIDES = ("model", "image", "needs_network")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownAgent:
+    """One agent and where it comes from: built in, preset, agents_dir or settings."""
+
+    agent: Agent
+    source: str
+
+
+def known_agents(settings: Settings) -> dict[str, KnownAgent]:
+    """Every agent by name. Raises Refused (bad_config, bad_agent)."""
+    presets, own = catalogue(settings.agents_dir), shipped()
+    found = {"patch": KnownAgent(agent=PatchAgent(), source="built in")}
+    for name, preset in presets.items():
+        source = "preset" if own.get(name) == preset else "agents_dir"
+        found[name] = KnownAgent(agent=CatalogueAgent(preset, Given(limits=_limits(settings))), source=source)
+    for name, given in settings.agents.items():
+        found[name] = KnownAgent(agent=_configured(name, given, presets, settings), source="settings")
+    return found
+
+
+def agents_of(settings: Settings) -> dict[str, Agent]:
+    """Every agent by name, and the default one among them. Raises Refused (bad_config, bad_agent)."""
+    agents = {name: known.agent for name, known in known_agents(settings).items()}
+    if settings.default_agent not in agents:
+        known = ", ".join(sorted(agents))
+        raise Refused(f"default_agent is {settings.default_agent!r}", code="bad_config", hint=f"known agents: {known}")
+    return agents
+
+
+def agent_keys(settings: Settings) -> tuple[str, ...]:
+    """Every key of every agent, for the redaction. Raises Refused (bad_config)."""
+    return tuple(value for name, given in settings.agents.items() for value in _secrets(name, given).values())
+
+
+def _configured(name: str, given: AgentSettings, presets: Mapping[str, Preset], settings: Settings) -> Agent:
+    reads = tuple(path.expanduser().absolute() for path in given.reads)
+    secrets = _secrets(name, given)
+    if isinstance(given.command, str) and given.command:
+        return CommandAgent(
+            name,
+            given.command,
+            needs_network=bool(given.needs_network),
+            env={**given.environment, **secrets},
+            reads=reads,
+            limits=_limits(settings),
+        )
+    preset = presets.get(given.preset or name)
+    if preset is None:
+        raise Refused(
+            f"agents.{name}: there is no preset {given.preset or name!r}",
+            code="bad_config",
+            hint=f"give a command, or a preset: {', '.join(sorted(presets))}",
+        )
+    added = Given(secrets=secrets, arguments=given.arguments, reads=reads, limits=_limits(settings))
+    return CatalogueAgent(changed(preset, f"agents.{name}", _changes(name, given, preset)), added)
+
+
+def _changes(name: str, given: AgentSettings, preset: Preset) -> dict[str, Any]:
+    chosen = {key: getattr(given, key) for key in _OVERRIDES}
+    changes: dict[str, Any] = {key: value for key, value in chosen.items() if value not in {None, ""}}
+    if given.command:
+        changes["command"] = given.command
+    if given.environment:
+        changes["environment"] = {**preset.environment, **given.environment}
+    extra = tuple(key for key in (*given.secrets, *given.secret_files) if key not in preset.secrets)
+    if extra:
+        changes["secrets"] = (*preset.secrets, *extra)
+    return {**changes, "name": name} if name != preset.name else changes
+
+
+def _secrets(name: str, given: AgentSettings) -> dict[str, str]:
+    values = {key: value.get_secret_value() for key, value in given.secrets.items()}
+    for key, path in given.secret_files.items():
+        values[key] = secret(None, Path(path), f"agents.{name}.secret_files.{key}") or ""
+    for key, value in values.items():
+        if len(value) < SHORTEST_SECRET:
+            raise Refused(
+                f"agents.{name}: {key} is shorter than {SHORTEST_SECRET} characters",
+                code="bad_config",
+                hint="so short a key cannot be kept out of logs; put what is no secret into environment",
+            )
+    return values
+
+
+def _limits(settings: Settings) -> SandboxLimits:
+    return SandboxLimits(memory_bytes=settings.sandbox.memory_bytes, processes=settings.sandbox.processes)
