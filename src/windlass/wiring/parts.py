@@ -178,7 +178,6 @@ def build(settings: Settings, *, on_change: OnChange | None = None, webhook_url:
     store = SqlStore(engine, clock=clock, enqueue=enqueue)
     forge, hidden = _forge(settings, clock, webhook_url)
     hidden = (*hidden, *agent_keys(settings))
-    hidden = (*hidden, *agent_keys(settings))
     blobs = DirectoryBlobs(state / "blobs")
     redactor = SecretRedactor(key=correlation_key(state / "redaction-key"), known=(*hidden, *_agent_secrets(settings)))
     steps = ExecutionLog(store, SqlLogIndex(store.connections), blobs, redactor, clock)

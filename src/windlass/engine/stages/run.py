@@ -202,15 +202,6 @@ async def _save_usage(claim: Claim, effect: StartRun, report: AgentReport, resul
     await asyncio.to_thread(store.save_usage, claim.job.id, effect.run_id, usage, at_ms=now_ms, cpu_s=result.cpu_s)
 
 
-async def _save_usage(claim: Claim, effect: StartRun, report: AgentReport, result: RunResult) -> None:
-    """What the agent says it used; nothing where it says nothing."""
-    if report.usage is None:
-        return
-    store, now_ms = claim.outside.store, claim.outside.clock.now_ms()
-    usage = replace(report.usage, model=claim.outside.redact(report.usage.model))
-    await asyncio.to_thread(store.save_usage, claim.job.id, effect.run_id, usage, at_ms=now_ms, cpu_s=result.cpu_s)
-
-
 async def _collect(claim: Claim, effect: StartRun, setting: _Setting, report: AgentReport) -> Collected:
     """The change, whatever the outcome: finished work is kept even when it may not be published."""
     if report.outcome is Outcome.INFRA_ERROR or not setting.task.workspace.exists():
