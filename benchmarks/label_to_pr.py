@@ -201,7 +201,10 @@ class Arena:
         opened_s, left = 0.0, {"POST /labels", "POST comment", "POST /statuses/N"}
         last_s = came_s
         while left or not opened_s:
-            call = self._forge.take(LONGEST_JOB_S)
+            try:
+                call = self._forge.take(LONGEST_JOB_S)
+            except queue.Empty:
+                raise RuntimeError(f"{repository}: nothing came for {LONGEST_JOB_S:.0f} s, {left} missing") from None
             if f"/{repository}" not in call.path:
                 continue
             calls[call.place] += 1
