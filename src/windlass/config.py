@@ -7,9 +7,10 @@ cannot pass for a setting. Secrets may be given as `…_file` and never appear i
 
 from __future__ import annotations
 
+import difflib
 import os
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,9 @@ from windlass.core.errors import Refused
 
 PREFIX = "WINDLASS_"
 # Read by the test suite and by scripts, not settings.
-_NOT_SETTINGS = ("WINDLASS_TEST_", "WINDLASS_CONFIG", "WINDLASS_BENCH_", "WINDLASS_CHAOS_")
+_NOT_SETTINGS = ("WINDLASS_TEST_", "WINDLASS_BENCH_", "WINDLASS_CHAOS_")
+# Names the settings file itself, for the command line.
+_CONFIG = "WINDLASS_CONFIG"
 
 
 class _Section(BaseModel):
@@ -99,7 +102,7 @@ class Settings(_Section):
     """All settings."""
 
     state_dir: Path = Field(Path("~/.local/state/windlass"), description="database, mirrors, blobs, keys, workspaces")
-    database_url: str = Field("", description="postgresql://… for production; empty: SQLite in state_dir")
+    database_url: str = Field("", repr=False, description="postgresql://… for production; empty: SQLite in state_dir")
     instance: str = Field("windlass", pattern=r"^[a-z0-9-]{1,40}$", description="name that marks our sandboxes")
     forge: ForgeSettings = Field(default_factory=ForgeSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
@@ -161,7 +164,7 @@ def _read(path: Path) -> dict[str, Any]:
         document = yaml.safe_load(path.read_text())
     except OSError as error:
         raise Refused(f"{path} cannot be read", code="bad_config", hint=str(error)) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
         where = str(error).replace("\n", " ")[:200]
         raise Refused(f"{path} is not YAML: {where}", code="bad_config", hint="mend the file") from error
     if document is None:
@@ -177,10 +180,10 @@ def _from_environment(environment: Mapping[str, str]) -> list[tuple[tuple[str, .
     known = variables()
     found = []
     for name, value in environment.items():
-        if not name.startswith(PREFIX) or name.startswith(_NOT_SETTINGS):
+        if name not in known and (not name.startswith(PREFIX) or name.startswith(_NOT_SETTINGS) or name == _CONFIG):
             continue
         if name not in known:
-            raise Refused(f"{name} is no setting", code="bad_config", hint="see docs/configuration.md for the names")
+            raise Refused(f"{name} is no setting", code="bad_config", hint=_nearest(name, known))
         found.append((known[name], _parse(known[name], value)))
     return found
 
@@ -192,7 +195,7 @@ def _parse(path: tuple[str, ...], value: str) -> Any:
         return value
     try:
         return yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
         raise Refused(f"{'.'.join(path)} is not YAML", code="bad_config", hint=str(error)[:200]) from error
 
 
@@ -223,9 +226,15 @@ def _field(path: tuple[str, ...]) -> Any:
     return model.model_fields[path[-1]]
 
 
+def _nearest(name: str, known: Iterable[str]) -> str:
+    found = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    return f"perhaps {found[0]} is meant" if found else "see docs/configuration.md for the names"
+
+
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors(include_input=False, include_url=False)[0]
     where = ".".join(str(part) for part in problem["loc"]) or "the settings"
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {where}"
+        known = [".".join(path) for path in _leaves(Settings)]
+        return f"unknown key {where}, {_nearest(where, known)}"
     return f"{where}: {problem['msg']}"
