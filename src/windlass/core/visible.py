@@ -20,6 +20,7 @@ _FILLERS = frozenset("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 # Formats by category that a reader does see: they enclose the digits that follow.
 _SHOWN_FORMATS = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")
 _LINE_ENDS = re.compile("\r\n?|[\u2028\u2029\x85]")
+_ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _EMOJI_JOINED = re.compile("(?<=[\u2190-\u2bff\u3030\u303d\U0001f000-\U0001faff#*0-9])\ufe0f|(?<=\ufe0f)\u20e3")
 _EMOJI_TIED = re.compile(
@@ -49,6 +50,8 @@ def seen(text: str, *, is_code: bool = False) -> Seen:
     >>> seen("pass\\u200bword \\u202etxt").text
     'password txt'
     """
+    if text.isascii() and not _ODD.search(text):
+        return Seen(text=text)
     counts: Counter[str] = Counter()
     text = _LINE_ENDS.sub(_line_end(counts), text)
     text, sequences = _ANSI.subn("", text)

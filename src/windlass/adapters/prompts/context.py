@@ -53,7 +53,10 @@ async def gather(repositories: Repositories, request: PromptRequest, search: tup
     )
     texts = {path: text for path, data in contents.items() if (text := _text(data)) is not None}
     chosen = await asyncio.to_thread(_second_choice, terms, ranked, texts)
-    told = await _instructions(repositories, request, [one.path for one in chosen], room)
+    base_paths = (
+        paths if request.base_sha == request.start_sha else await repositories.list_files(repo, request.base_sha)
+    )
+    told = await _instructions(repositories, request, base_paths, [one.path for one in chosen], room)
     tree = room.take("tree", await asyncio.to_thread(_tree, paths, chosen, min(12_000, room.left // 5)), 13_000)
     commits = room.take("commits", await _commits(repositories, request, chosen, room), 2_000)
     files, quotes = await asyncio.to_thread(_quote, chosen, contents, texts, terms, room)
@@ -87,11 +90,10 @@ async def _hits(repositories: Repositories, request: PromptRequest, terms: Terms
 
 
 async def _instructions(
-    repositories: Repositories, request: PromptRequest, near: Sequence[str], room: Room
+    repositories: Repositories, request: PromptRequest, base_paths: Sequence[str], near: Sequence[str], room: Room
 ) -> Instructions:
-    repo, base = request.repository, request.base_sha or request.start_sha
-    paths = instructions.wanted(await repositories.list_files(repo, base), near)
-    contents = await repositories.read_files(repo, base, paths, largest=_LARGEST_FILE)
+    paths = instructions.wanted(base_paths, near)
+    contents = await repositories.read_files(request.repository, request.base_sha, paths, largest=_LARGEST_FILE)
     return instructions.tell(paths, contents, room, room.left // 4)
 
 
