@@ -58,8 +58,8 @@ class Plan:
     `files` None makes an empty repository; `checks` are the forge's CI; `secret` is the forge token (None: by chance).
     """
 
-    agent: str = MEND
-    agents: Mapping[str, str] = field(default_factory=dict)
+    agent: str | AgentSettings = MEND
+    agents: Mapping[str, str | AgentSettings] = field(default_factory=dict)
     files: Mapping[str, str] | None = field(default_factory=lambda: FILES)
     policy: Mapping[str, Any] | None = field(default_factory=dict)
     checks: Mapping[str, str] = field(default_factory=lambda: {"tests": "sh tests/check.sh"})
@@ -462,7 +462,9 @@ def _identity(plan: Plan, forge: LocalForge, tokens: Mapping[str, str], root: Pa
 
 
 def _settings(plan: Plan, root: Path, database_url: str, access: ForgeSettings) -> Settings:
-    engine = {"poll_interval_s": 0.05, "reconcile_period_s": 30, "drain_s": 3, "agent_slots": plan.slots}
+    # A replica that is too slow for its heartbeat ends its process, which on a busy machine would end the tests.
+    engine = {"poll_interval_s": 0.05, "reconcile_period_s": 30, "drain_s": 3, "replica_ttl_s": 60}
+    engine["agent_slots"] = plan.slots
     return Settings(
         state_dir=root / "state",
         database_url="" if database_url.startswith("sqlite") else database_url,
@@ -470,7 +472,10 @@ def _settings(plan: Plan, root: Path, database_url: str, access: ForgeSettings) 
         forge=access,
         api=ApiSettings(port=0),
         engine=EngineSettings(**{**engine, "agent_slots_per_repository": plan.slots, **plan.engine}),
-        agents={name: AgentSettings(command=text) for name, text in {"coder": plan.agent, **plan.agents}.items()},
+        agents={
+            name: given if isinstance(given, AgentSettings) else AgentSettings(command=given)
+            for name, given in {"coder": plan.agent, **plan.agents}.items()
+        },
         default_agent="coder",
     )
 

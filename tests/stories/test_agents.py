@@ -136,7 +136,9 @@ async def test_a_hostile_report_stays_text(tmp_path: Path) -> None:
 
 
 async def test_a_second_attempt_is_told_what_was_wrong_with_the_first(tmp_path: Path) -> None:
-    agent = "grep -q 'FAILED the answer is wrong' windsurf-instructions.txt && echo 42 > answer.txt || echo 40 > answer.txt"
+    agent = (
+        "grep -q 'FAILED the answer is wrong' windsurf-instructions.txt && echo 42 > answer.txt || echo 40 > answer.txt"
+    )
     async with town(tmp_path, agent=agent) as here:
         job = await here.until(await here.ask(), State.REVIEWING)
         assert job.budgets.agent_attempts == 1
