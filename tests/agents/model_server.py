@@ -34,15 +34,17 @@ class ScriptedModel:
     url: str
     command: str
     closing: str
+    refuses: bool = False
     requests: list[Request] = field(default_factory=list)
 
 
 @contextlib.contextmanager
-def scripted_model(command: str, closing: str) -> Iterator[ScriptedModel]:
-    """A model that has `command` run once in a shell and then says `closing`."""
+def scripted_model(command: str, closing: str, *, refuses: bool = False) -> Iterator[ScriptedModel]:
+    """A model that has `command` run once in a shell and then says `closing`; or that refuses every key."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Door)
     server.daemon_threads = True
-    model = ScriptedModel(url=f"http://127.0.0.1:{server.server_port}", command=command, closing=closing)
+    url = f"http://127.0.0.1:{server.server_port}"
+    model = ScriptedModel(url=url, command=command, closing=closing, refuses=refuses)
     server.model = model  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
@@ -79,7 +81,10 @@ class _Door(BaseHTTPRequestHandler):
             body = {}
         path = self.path.partition("?")[0]
         self.model.requests.append(Request(path=path, headers=dict(self.headers), body=body))
-        if path.endswith("/chat/completions"):
+        if self.model.refuses:
+            refusal = {"type": "authentication_error", "message": "invalid key"}
+            self._give(json.dumps({"error": refusal}).encode(), "application/json", 401)
+        elif path.endswith("/chat/completions"):
             self._answer(chat(self.model, body), named=False, is_done_said=True, is_stream=bool(body.get("stream")))
         elif path.endswith("/responses"):
             self._answer(responses(self.model, body), named=True, is_stream=True)
@@ -104,8 +109,8 @@ class _Door(BaseHTTPRequestHandler):
             text += f"data: {json.dumps(event)}\n\n"
         self._give((text + ("data: [DONE]\n\n" if is_done_said else "")).encode(), "text/event-stream")
 
-    def _give(self, data: bytes, kind: str) -> None:
-        self.send_response(200)
+    def _give(self, data: bytes, kind: str, status: int = 200) -> None:
+        self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
