@@ -24,7 +24,7 @@ from windlass.core.errors import WindlassError
 from windlass.core.job import Job
 from windlass.wiring.parts import SystemClock, build
 
-SETTLE_S = 300.0
+STANDSTILL_S = 180.0
 INSTANCE = "chaos"
 
 
@@ -192,11 +192,14 @@ class Campaign:
                     await people.ask(next(self._deck))
 
     async def _settle(self, people: People, store: SqlStore, tasks: list[asyncio.Task[None]]) -> None:
-        until = time.monotonic() + SETTLE_S
-        state = self.root / "state"
-        while time.monotonic() < until:
-            if not await self._turn(people, store, tasks) and not await asyncio.to_thread(self._is_busy, store, state):
+        """Until everything is where it should end, or nothing has come to its end for a long time."""
+        state, best, since_s = self.root / "state", len(people.asked) + 1, time.monotonic()
+        while time.monotonic() - since_s < STANDSTILL_S:
+            left = await self._turn(people, store, tasks)
+            if not left and not await asyncio.to_thread(self._is_busy, store, state):
                 return
+            if left < best:
+                best, since_s = left, time.monotonic()
 
     def _is_busy(self, store: SqlStore, state: Path) -> bool:
         runs = [path for name in ("runs", "workspaces") for path in (state / name).glob("*")]
