@@ -37,6 +37,8 @@ agents:
   my-agent:
     command: my-agent --non-interactive < windsurf-instructions.txt
     needs_network: true
+    secret_files:
+      MY_AGENT_KEY: /var/lib/windlass/my-agent-key
 default_agent: my-agent
 ```
 

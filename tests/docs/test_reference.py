@@ -141,3 +141,11 @@ def test_every_variable_of_the_templates_is_explained() -> None:
         used |= jinja2.meta.find_undeclared_variables(environment.parse(template.read_text("utf-8")))
     assert used <= told
     assert told - used <= {"role"}
+
+
+def test_the_catalogue_is_listed() -> None:
+    page = (DOCS / "agents.md").read_text("utf-8")
+    told = re.search(r"\*\*The catalogue\*\*.*?behind:\n(.*?)\. The program", page, re.DOTALL)
+    assert told
+    present = {path.stem for path in (DOCS.parent / "src" / "windlass" / "agents").glob("*.yaml")}
+    assert set(re.findall(r"`([\w-]+)`", told[1])) == present
