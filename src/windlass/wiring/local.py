@@ -35,6 +35,7 @@ from windlass.faces.cli.options import OnChange, RunOptions, RunSummary
 from windlass.localforge import CiResult, LocalForge
 from windlass.ports import Deadlines, GitCredential, RunSpec
 from windlass.wiring.parts import Windlass, build
+from windlass.wiring.preflight import insist_on_free_branch, insist_on_mounts
 from windlass.wiring.preview import detected_tests, split_issue
 from windlass.wiring.service import api_of, listening
 
@@ -156,7 +157,9 @@ async def session(options: RunOptions, workdir: Path, on_change: OnChange) -> As
     """Everything up and joined while the block runs. Raises Refused for input that cannot be worked with."""
     name = _repository_name(options.repo)
     source = workdir / "import.git"
+    insist_on_mounts(options)
     base = await import_repository(options.repo, source, base=options.base)
+    await insist_on_free_branch(source, base, workdir / "import")
     ci = SandboxedCi(workdir / "ci-runs", options)
     forge = LocalForge(workdir / "forge", ci=ci)
     tokens = _people(forge, options)
