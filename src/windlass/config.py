@@ -98,6 +98,19 @@ class SandboxSettings(_Section):
     is_required: bool = Field(False, description="refuse to start when the machine cannot isolate agents")
 
 
+class BlobSettings(_Section):
+    """Where patches, logs, prompts and reports are kept. What is not given is found as the provider's tools do."""
+
+    url: str = Field("", description="s3://bucket/prefix, gs://… or az://account/container/…; empty: in state_dir")
+    endpoint: str = Field("", description="address of an S3-compatible server of your own")
+    region: str = Field("", description="the bucket's region (S3)")
+    access_key_id: str = Field("", description="S3: id of the access key; Azure: the account's name")
+    secret_access_key: SecretStr | None = Field(None, description="S3: the secret key; Azure: the account's key")
+    secret_access_key_file: Path | None = Field(None, description="file that holds the secret key")
+    service_account_file: Path | None = Field(None, description="Google: the service account's JSON file")
+    allows_http: bool = Field(False, description="allow a server of your own without TLS")
+
+
 class Settings(_Section):
     """All settings."""
 
@@ -108,6 +121,7 @@ class Settings(_Section):
     api: ApiSettings = Field(default_factory=ApiSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)
     sandbox: SandboxSettings = Field(default_factory=SandboxSettings)
+    blobs: BlobSettings = Field(default_factory=BlobSettings)
     agents: dict[str, AgentSettings] = Field(default_factory=dict, description="agents by name, see below")
     agents_dir: Path | None = Field(None, description="directory of catalogue entries of your own, NAME.yaml each")
     default_agent: str = Field("patch", description="agent of jobs whose policy names none")

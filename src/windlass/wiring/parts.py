@@ -16,7 +16,7 @@ from typing import IO
 
 import sqlalchemy as sa
 
-from windlass.adapters.blobs import DirectoryBlobs
+from windlass.adapters.blobs import DirectoryBlobs, open_blobs
 from windlass.adapters.git import GitRepositories
 from windlass.adapters.github import AppAuth, TokenAuth, github_forge, translate
 from windlass.adapters.logs import SecretRedactor, correlation_key
@@ -44,7 +44,7 @@ from windlass.engine.queries import Queries
 from windlass.engine.reconcile import Reconciler
 from windlass.engine.schedule import Duty, Schedule
 from windlass.engine.stages.context import Outside, StageSettings
-from windlass.ports import Forge, SandboxLimits
+from windlass.ports import Blobs, Forge, SandboxLimits
 from windlass.wiring.agents import agent_keys, agents_of
 
 log = logging.getLogger("windlass.wiring")
@@ -178,8 +178,8 @@ def build(settings: Settings, *, on_change: OnChange | None = None, webhook_url:
     store = SqlStore(engine, clock=clock, enqueue=enqueue)
     forge, hidden = _forge(settings, clock, webhook_url)
     hidden = (*hidden, *agent_keys(settings))
-    blobs = DirectoryBlobs(state / "blobs")
-    redactor = SecretRedactor(key=correlation_key(state / "redaction-key"), known=(*hidden, *_agent_secrets(settings)))
+    blobs = _blobs(settings, state)
+    redactor = SecretRedactor(key=correlation_key(state / "redaction-key"), known=(*hidden, *known_secrets(settings)))
     steps = ExecutionLog(store, SqlLogIndex(store.connections), blobs, redactor, clock)
     journal = Journal(steps)
     runner = ProcessRunner(state / "runs", instance=settings.instance)
@@ -244,6 +244,28 @@ class _Orders:
     def __init__(self, durable: Durable, enqueue: Enqueuer) -> None:
         self.is_lost = durable.is_lost
         self.again = enqueue.again
+
+
+def _blobs(settings: Settings, state: Path) -> Blobs:
+    """A directory of the state, or the object store that the settings name."""
+    given = settings.blobs
+    if not given.url:
+        return DirectoryBlobs(state / "blobs")
+    key = secret(given.secret_access_key, given.secret_access_key_file, "the object store's key")
+    if given.url.startswith("az://"):
+        options = {"account_name": given.access_key_id, "account_key": key}
+    elif given.url.startswith("gs://"):
+        account = given.service_account_file
+        options = {"service_account_path": str(account.expanduser()) if account else None}
+    else:
+        options = {
+            "access_key_id": given.access_key_id,
+            "secret_access_key": key,
+            "endpoint": given.endpoint,
+            "region": given.region,
+        }
+    told = {name: value for name, value in options.items() if value}
+    return open_blobs(given.url, told, allows_http=given.allows_http)
 
 
 def known_secrets(settings: Settings) -> tuple[str, ...]:
