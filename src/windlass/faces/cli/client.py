@@ -42,6 +42,11 @@ def shown(text: str) -> str:
     return "\n".join(visible(line.replace("\t", "    ")) for line in text.splitlines())
 
 
+def one_line(text: str) -> str:
+    """Hostile text as one line, which cannot pass for two."""
+    return " ".join(visible(text).split())
+
+
 def job_id(job: str) -> str:
     """The id, when it can stand in a URL."""
     if not job.isalnum():
@@ -55,12 +60,14 @@ def _ask(base: str, token: str, method: str, path: str, *, timeout_s: float = 60
         answer = httpx.request(method, base + path, headers=headers, timeout=timeout_s, trust_env=False, **more)
     except httpx.HTTPError as error:
         raise Unavailable(f"no server answers at {base}", hint="start it with `windlass serve`") from error
-    if answer.is_success:
-        return answer.json()
     try:
-        problem = answer.json()
+        found = answer.json()
     except ValueError:
-        problem = {}
-    message = problem.get("message") or str(problem.get("detail") or f"HTTP {answer.status_code}")
+        found = None
+    if answer.is_success and found is not None:
+        return found
+    problem = found if isinstance(found, dict) else {}
+    message = str(problem.get("message") or f"HTTP {answer.status_code}, and not an answer of Windlass")
     kind = Unavailable if answer.status_code >= 500 else Refused
-    raise kind(message, hint=problem.get("hint", ""), code=problem.get("code", "refused"))
+    code, hint = str(problem.get("code", "refused")), str(problem.get("hint", ""))
+    raise kind(one_line(message), hint=one_line(hint), code=code)

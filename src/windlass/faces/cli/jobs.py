@@ -10,9 +10,8 @@ from typing import Any
 import click
 
 from windlass.core.job import State, TaskType
-from windlass.core.messages import visible
 from windlass.faces.cli import exits
-from windlass.faces.cli.client import CONFIG, JSON, call, job_id, show
+from windlass.faces.cli.client import CONFIG, JSON, call, job_id, one_line, show
 from windlass.faces.cli.options import Tools
 
 # A repair pass reads every repository.
@@ -103,7 +102,7 @@ def why(tools: Tools, job: str, is_complete: bool, config: Path | None, as_json:
         moved = f"{event['source']} → {event['target']}" if event["source"] != event["target"] else event["target"]
         mark = {True: "", None: "", False: "  NOT REPRODUCED"}[event["is_replayed"]]
         lines.append(f"{_at(event['at_ms'])}  {event['event']:<20} {moved}{mark}")
-        lines += [f"{'':26}{visible(reason)}" for reason in event["why"]]
+        lines += [f"{'':26}{one_line(reason)}" for reason in event["why"]]
     show(answer, "\n".join(lines), as_json=as_json)
     if any(event["is_replayed"] is False for event in answer):
         sys.exit(exits.FAILED)
@@ -118,7 +117,7 @@ def reconcile(tools: Tools, config: Path | None, as_json: bool) -> None:
     answer = call(tools, config, "POST", "/api/v1/reconcile", timeout_s=_REPAIR_TIMEOUT_S)
     problems = answer["problems"]
     lines = [f"{name:<12} {count}" for name, count in answer.items() if name != "problems" and name not in problems]
-    lines += [f"{name:<12} not done: {visible(why)}" for name, why in problems.items()]
+    lines += [f"{name:<12} not done: {one_line(why)}" for name, why in problems.items()]
     show(answer, "\n".join(lines), as_json=as_json)
     if problems:
         sys.exit(exits.UNAVAILABLE)
@@ -127,7 +126,7 @@ def reconcile(tools: Tools, config: Path | None, as_json: bool) -> None:
 def _line(job: dict[str, Any]) -> str:
     pull = f" PR #{job['pull_request']}" if job["pull_request"] else ""
     reason = f" ({job['reason']})" if job["reason"] else ""
-    title = " ".join(visible(job["title"]).split())[:60]
+    title = one_line(job["title"])[:60]
     return f"{job['job']}  {job['state']:<10}{reason} {job['repository']}#{job['issue']}{pull}  {title}"
 
 

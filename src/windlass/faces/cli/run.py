@@ -13,6 +13,7 @@ import click
 from windlass.core.errors import Refused, WindlassError
 from windlass.core.job import TaskType
 from windlass.faces.cli import exits
+from windlass.faces.cli.client import one_line
 from windlass.faces.cli.live import Teller
 from windlass.faces.cli.options import RunOptions, RunSummary, Tools
 
@@ -107,10 +108,10 @@ def _give_up(error: WindlassError, *, as_json: bool) -> None:
 def _close(summary: RunSummary, *, as_json: bool) -> None:
     document = summary.document
     pull = document.get("pull_request") or {}
-    reason = f" ({document['reason']}: {document['detail']})" if document.get("reason") else ""
+    reason = f" ({document['reason']}: {one_line(document['detail'])})" if document.get("reason") else ""
     click.echo(f"windlass: {document['state']}{reason}", err=True)
     if pull:
-        click.echo(f"  pull request #{pull['number']}: {pull['title']}", err=True)
+        click.echo(f"  pull request #{pull['number']}: {one_line(pull['title'])}", err=True)
     click.echo(f"  branch {document['branch']}, evidence {document['evidence']['bundle']}", err=True)
     click.echo(f"  everything is kept in {summary.workdir}", err=True)
     if summary.notice:
