@@ -64,6 +64,7 @@ async def gather(repositories: Repositories, request: PromptRequest, search: tup
 
 
 def _first_choice(terms: Terms, text: str, paths: Sequence[str], hits: Mapping[str, int]) -> list[Ranked]:
+    paths = [path for path in paths if not instructions.is_one(path)]
     named = ranking.named_files(text, paths)
     there = {one.path for one in named}
     found = ranking.rank_paths(terms, paths, hits)

@@ -27,6 +27,9 @@ _WORDS = (
 )
 _NEAREST = ("AGENTS.md", "CLAUDE.md", "GEMINI.md")
 _RULES = re.compile(r"(?:\.windsurf/rules|\.devin/rules|\.github/instructions)/[^/]+\.md")
+_AGENTS_OWN = re.compile(
+    r"(?:^|/)\.(?:cursor|claude|windsurf|devin|gemini|codex|cursorrules|mcp\.json|aider)", re.IGNORECASE
+)
 _SETTINGS_WORDS = (
     ".editorconfig ruff.toml .ruff.toml .flake8 .pylintrc mypy.ini .eslintrc .eslintrc.json .eslintrc.js "
     ".eslintrc.cjs .eslintrc.yml .eslintrc.yaml eslint.config.js eslint.config.mjs eslint.config.cjs "
@@ -52,6 +55,12 @@ class Instructions:
     files: tuple[InstructionFile, ...] = ()
     listed: str = ""
     quoted: tuple[str, ...] = ()
+
+
+def is_one(path: str) -> bool:
+    """Whether an agent reads this file as its instructions or settings: such a file is never told as context."""
+    name = path.rsplit("/", 1)[-1]
+    return name in _NEAREST or path in _WORDS or bool(_RULES.fullmatch(path) or _AGENTS_OWN.search(path))
 
 
 def wanted(base_paths: Sequence[str], near: Sequence[str]) -> list[str]:

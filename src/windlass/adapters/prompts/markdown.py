@@ -50,7 +50,8 @@ def reduced(source: str) -> Seen:
         counts["unreadable_markdown"] += 1
         text = HtmlSight().feed(source)
     plain = seen(text)
-    return Seen(text=plain.text.strip(), removed=dict(counts + Counter(plain.removed)))
+    late = Counter({kind: number for kind, number in plain.removed.items() if kind != "mixed_script"})
+    return Seen(text=plain.text.strip(), removed=dict(counts + late))
 
 
 @dataclass(slots=True)
