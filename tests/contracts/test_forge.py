@@ -340,6 +340,42 @@ async def test_a_failed_check_is_read_and_run_again(stage: Stage) -> None:
     assert (rerun.conclusion, rerun.id == failed.id) == ("failure", False)
 
 
+async def test_comments_tell_what_their_authors_may_do_now(stage: Stage) -> None:
+    number = (await stage.act("ann", "POST", f"/repos/{REPO}/issues", {"title": "Broken"}))["number"]
+    assert await stage.forge.comments(REPO, number) == ()
+    path = f"/repos/{REPO}/issues/{number}/comments"
+    first = await stage.act("bob", "POST", path, {"body": "first"})
+    for body in ("second", "third"):
+        await stage.act("ann", "POST", path, {"body": body})
+    await stage.act("eve", "POST", path, {"body": "<!-- outside -->"})
+    await stage.forge.upsert_comment(REPO, number, marker=MARK, body="ours")
+    found = await stage.forge.comments(REPO, number)
+    assert [one.body for one in found[:4]] == ["first", "second", "third", "<!-- outside -->"]
+    by_author = {one.author: one for one in found}
+    for login in ("ann", "bob", "eve"):
+        assert by_author[login].permission == await stage.forge.permission(REPO, login)
+        assert not by_author[login].is_bot
+    assert by_author["ann"].permission in {"admin", "maintain", "write"}
+    assert by_author["eve"].permission not in {"admin", "maintain", "write"}
+    ours = found[-1]
+    assert (ours.author, ours.is_bot) == (await stage.forge.identity(), True)
+    assert all(0 < one.created_at_ms <= one.edited_at_ms for one in found)
+    stage.clock.ahead_ms += 5_000
+    await stage.act("bob", "PATCH", f"/repos/{REPO}/issues/comments/{first['id']}", {"body": "edited"})
+    (edited,) = [one for one in await stage.forge.comments(REPO, number) if one.author == "bob"]
+    assert edited.body == "edited"
+    assert edited.edited_at_ms > edited.created_at_ms
+    with pytest.raises(NotFound):
+        await stage.forge.comments(REPO, 9999)
+
+
+async def test_every_page_of_comments_is_read(stage: Stage) -> None:
+    number = (await stage.act("ann", "POST", f"/repos/{REPO}/issues", {"title": "Long"}))["number"]
+    for n in range(105):
+        await stage.act("ann", "POST", f"/repos/{REPO}/issues/{number}/comments", {"body": str(n)})
+    assert [one.body for one in await stage.forge.comments(REPO, number)] == [str(n) for n in range(105)]
+
+
 async def test_the_report_as_a_check_run(stage: Stage) -> None:
     tip = await stage.forge.ref(REPO, "main")
     assert tip is not None
