@@ -101,20 +101,19 @@ class ExecutionLog:
     async def follow(self, place: Place, output: Path, ended: asyncio.Event) -> None:
         """Take in what is appended to `output` until `ended` is set and everything is read. Never raises."""
         tail = Tail(self, place, output)
-        tries = 0
+        tries, kept = 0, -1
         while True:
             is_over = ended.is_set()
             try:
                 has_more = await asyncio.to_thread(tail.step, is_over=is_over)
-                tries = 0
             except Exception as error:
-                tries += 1
+                tries, kept = (1, tail.kept) if tail.kept > kept else (tries + 1, kept)
                 log.warning("the step log cannot be written", extra={"job": place.job, "why": str(error)})
                 tail, has_more = Tail(self, place, output), False
                 if is_over and tries >= LAST_TRIES:
                     log.exception("a step log is not complete", extra={"job": place.job, "stream": place.stream})
                     return
-                await asyncio.sleep(POLL_S * tries)
+                await asyncio.sleep(POLL_S * min(tries, 40))
                 continue
             if is_over and not has_more:
                 return
@@ -144,7 +143,7 @@ class Writer:
         self.is_new = last is None
         self._chunk = 0 if last is None else last.chunk + 1
         self._seq = 0 if last is None else last.first_seq + last.lines
-        self.offset = 0 if last is None else last.next_offset
+        self.offset = self.kept = 0 if last is None else last.next_offset
         self._lines: list[bytes] = []
         self._bytes = 0
         self._levels: list[str] = []
@@ -201,6 +200,7 @@ class Writer:
             redactions=dict(self._found),
         )
         self._parts.index.append(chunk)
+        self.kept = self.offset
         self._chunk += 1
         self._lines, self._bytes, self._levels, self._instants, self._found = [], 0, [], [], Counter()
 
@@ -235,6 +235,11 @@ class Tail:
         self._place = place
         self._path = path
         self._writer: Writer | None = None
+
+    @property
+    def kept(self) -> int:
+        """How far the source is in the log for good."""
+        return 0 if self._writer is None else self._writer.kept
 
     def step(self, *, is_over: bool) -> bool:
         """Take in the next bytes; whether there may be more at once."""
