@@ -69,7 +69,7 @@ def table(figures: Sequence[Figure]) -> str:
     for figure in figures:
         rows.append((figure.name, "Windlass", *_cells(figure, figure.ours), _goal(figure)))
         rows += [
-            ("", name, *_cells(figure, spread), f"{figure.ratio(name):.2f}×") for name, spread in figure.others.items()
+            ("", name, *_cells(figure, spread), _times(figure.ratio(name))) for name, spread in figure.others.items()
         ]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADERS))]
     lines = [_line(row, widths) for row in rows]
@@ -93,6 +93,10 @@ def write_json(path: Path, figures: Sequence[Figure], machine: str) -> None:
 def _cells(figure: Figure, spread: Spread) -> tuple[str, str, str, str]:
     p95 = "" if figure.is_rate and spread.count < 2 else _number(spread.p95)
     return _number(spread.p50), p95, figure.unit, str(spread.count)
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f}×" if ratio >= 0.1 else f"{ratio:.2g}×"
 
 
 def _goal(figure: Figure) -> str:
