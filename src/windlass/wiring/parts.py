@@ -169,14 +169,24 @@ class Windlass:
 def build(settings: Settings, *, on_change: OnChange | None = None, webhook_url: str = "") -> Windlass:
     """Join the parts. Raises Refused (bad_config, …) before anything is started."""
     state = _state_dir(settings)
-    lock = None if settings.database_url else _only_one(state / "windlass.lock")
-    engine = make_engine(settings.database_url or f"sqlite:///{state / 'windlass.sqlite'}")
+    with contextlib.ExitStack() as opened:
+        lock = None if settings.database_url else opened.enter_context(_only_one(state / "windlass.lock"))
+        engine = make_engine(settings.database_url or f"sqlite:///{state / 'windlass.sqlite'}")
+        opened.callback(engine.dispose)
+        windlass = _joined(settings, state, engine, lock, on_change, webhook_url)
+        opened.pop_all()
+    return windlass
+
+
+def _joined(
+    settings: Settings, state: Path, engine: sa.Engine, lock: IO[str] | None, on_change: OnChange | None, hook: str
+) -> Windlass:
     migrate(engine)
     clock = SystemClock()
     bell = Bell(*QUEUE_NAMES)
     enqueue = Enqueuer(engine, bell)
     store = SqlStore(engine, clock=clock, enqueue=enqueue)
-    forge, hidden = _forge(settings, clock, webhook_url)
+    forge, hidden = _forge(settings, clock, hook)
     hidden = (*hidden, *agent_keys(settings))
     blobs = _blobs(settings, state)
     redactor = SecretRedactor(key=correlation_key(state / "redaction-key"), known=(*hidden, *known_secrets(settings)))
