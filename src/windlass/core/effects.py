@@ -61,6 +61,11 @@ class VerifyPatch:
     kind: Literal["VerifyPatch"] = "VerifyPatch"
 
 
+def verification_run_ids(job_id: str, seq: int) -> tuple[str, str]:
+    """The sandboxes of one VerifyPatch: the base's and the head's."""
+    return f"{job_id}-t{seq}-base", f"{job_id}-t{seq}-head"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushPatch:
     """Commit the patch on its start and move `branch` there from `expected_sha`, and from nowhere else."""

@@ -284,9 +284,15 @@ def _pull_opened(plan: Plan, event: PullRequestOpened) -> None:
 
 
 def stop_running(plan: Plan) -> None:
-    """Have the agent killed, if one is at work."""
-    if plan.job.run_id is not None and plan.job.work is not None and plan.job.work.kind == "StartRun":
-        plan.order(effects.StopRun(run_id=plan.job.run_id))
+    """Have the agent or the tests killed, if any are at work."""
+    job, work = plan.job, plan.job.work
+    if work is None:
+        return
+    if work.kind == "StartRun" and job.run_id is not None:
+        plan.order(effects.StopRun(run_id=job.run_id))
+    elif work.kind == "VerifyPatch":
+        for run_id in effects.verification_run_ids(job.id, work.seq):
+            plan.order(effects.StopRun(run_id=run_id))
 
 
 def _own_tips(job: Job) -> tuple[str, ...]:

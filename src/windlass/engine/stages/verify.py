@@ -12,14 +12,14 @@ from collections.abc import Awaitable
 from pathlib import Path
 
 from windlass.core import testing_commands, verification
-from windlass.core.effects import VerifyPatch
+from windlass.core.effects import VerifyPatch, verification_run_ids
 from windlass.core.errors import Unavailable
 from windlass.core.events import PatchVerified
 from windlass.core.job import TestRun, Verification
 from windlass.core.weakening_config import is_test_config
 from windlass.engine.execution_log import Place, Said
 from windlass.engine.stages import steps
-from windlass.engine.stages.context import Claim
+from windlass.engine.stages.context import Claim, Overtaken
 from windlass.ports import Deadlines, RunResult, RunSpec
 
 _LONGEST_FILE = 1 << 20
@@ -41,7 +41,10 @@ async def verify_patch(claim: Claim, effect: VerifyPatch) -> PatchVerified:
         )
     tests = [path for path in effect.patch.files if verification.is_test_path(path)]
     base_tree = await repositories.graft(repo, effect.base_sha, head_tree, tests)
-    base, head = await _both(_run(claim, command, base_tree, "base"), _run(claim, command, head_tree, "head"))
+    base_id, head_id = verification_run_ids(claim.job.id, claim.seq)
+    base, head = await _both(
+        _run(claim, command, base_tree, "base", base_id), _run(claim, command, head_tree, "head", head_id)
+    )
     return _answer(claim, verification.conclude(command, base, head, weakened))
 
 
@@ -102,9 +105,8 @@ async def _both(base: Awaitable[TestRun], head: Awaitable[TestRun]) -> tuple[Tes
     return tasks[0].result(), tasks[1].result()
 
 
-async def _run(claim: Claim, command: str, tree: str, which: str) -> TestRun:
+async def _run(claim: Claim, command: str, tree: str, which: str, run_id: str) -> TestRun:
     outside = claim.outside
-    run_id = f"{claim.job.id}-t{claim.seq}-{which}"
     home = outside.settings.workspaces / run_id
     timeout_s = float(claim.job.policy.limits.test_timeout_s)
     if not outside.runner.is_known(run_id):
@@ -124,15 +126,24 @@ async def _run(claim: Claim, command: str, tree: str, which: str) -> TestRun:
         )
     place = Place(job=claim.job.id, stream=f"verify-{claim.seq}-{which}")
     result = await steps.watched(claim, run_id, place, [Said(kind="verification", text=f"{which}: {command}")])
-    await claim.check()  # a newer claim may be waiting for the same run
+    if not await claim.is_current():  # a newer claim may be waiting for the same run
+        if await claim.is_unwanted():
+            await _clear(claim, run_id)
+        raise Overtaken(claim.key)
     found = None if result.ended in {"lost", "stopped"} else await _judge(claim, result)
-    await outside.runner.discard(run_id)
-    await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
+    await _clear(claim, run_id)
     if found is not None:
         await steps.verified(claim, which, found)
     else:
         raise Unavailable(f"the tests were {result.ended} on the way", hint="they are run again", code="run_lost")
     return found
+
+
+async def _clear(claim: Claim, run_id: str) -> None:
+    """The sandbox and its files go."""
+    await claim.outside.runner.discard(run_id)
+    home = claim.outside.settings.workspaces / run_id
+    await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
 
 
 async def _judge(claim: Claim, result: RunResult) -> TestRun:
