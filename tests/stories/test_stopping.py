@@ -74,7 +74,7 @@ async def test_a_restart_continues_where_it_was_and_pays_no_agent_twice(
 ) -> None:
     async with town(tmp_path, database_url, agent=STAMPED, **PLANS[state]) as here:
         job = await reach(here, state)
-        stamp = (here.workspace(job) / "stamp.txt").read_text() if state == "running" else ""
+        stamp = await _stamp(here, job) if state == "running" else ""
         await here.restart()
         if state == "running":
             assert (here.workspace(job) / "stamp.txt").read_text() == stamp
@@ -90,9 +90,8 @@ async def test_a_restart_continues_where_it_was_and_pays_no_agent_twice(
 
 
 async def test_an_approval_and_a_merge_that_happen_while_windlass_is_down_are_found(tmp_path: Path) -> None:
-    async with town(tmp_path) as here:
+    async with town(tmp_path, engine={"reconcile_period_s": 1}) as here:
         job = await here.until(await here.ask(), State.REVIEWING)
-        await here.quiet()
         port = int(here.api_url.rsplit(":", 1)[1])
         await here.stop_engine()
         await here.approve(job)
@@ -118,8 +117,15 @@ async def test_a_label_that_comes_off_while_windlass_is_down_stops_the_work(tmp_
         assert here.tip("ai-1") is None
 
 
+async def _stamp(here: Town, job: Job) -> str:
+    """Which execution of the agent this is."""
+    file = here.workspace(job) / "stamp.txt"
+    await here.until_true(lambda: file.exists() and file.read_text())
+    return file.read_text()
+
+
 async def _checks_again(here: Town, job: Job) -> None:
     """A person has the hanging check run again."""
     runs = here.forge.site.repository("acme/answers").runs.values()
     check = next(run for run in runs if run.name == "tests" and run.head_sha == job.head_sha)
-    await here.forge.hub.ci.again(here.forge.site.repository("acme/answers"), check)
+    await here.forge.hub.checks.again(here.forge.site.repository("acme/answers"), check)
