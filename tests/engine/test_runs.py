@@ -220,6 +220,7 @@ async def test_stopping_closes_the_record_of_a_run_that_nobody_watches(bench: Be
     watching = asyncio.create_task(start(claim, effect))
     await asyncio.wait_for(waiting.wait(), 60)
     watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
     bench.wait = wait  # type: ignore[method-assign]
     await run.stop_run(claim, StopRun(run_id=effect.run_id))
     (record,) = bench.world.store.runs(claim.job.id)

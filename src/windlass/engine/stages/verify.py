@@ -101,7 +101,7 @@ async def _text(claim: Claim, treeish: str, path: str) -> str | None:
 async def _both(base: Awaitable[TestRun], head: Awaitable[TestRun]) -> tuple[TestRun, TestRun]:
     """Side by side; both end before a problem is raised, so that a second try never meets the rest of the first."""
     tasks = [asyncio.ensure_future(run) for run in (base, head)]
-    await asyncio.wait(tasks)
+    await asyncio.gather(*tasks, return_exceptions=True)
     return tasks[0].result(), tasks[1].result()
 
 
