@@ -29,5 +29,5 @@ def decision_lines(stored: StoredEvent) -> Iterator[tuple[str, str, str, Mapping
     if is_move or stored.why:
         moved = f"{stored.source_state or 'nothing'} → {stored.target_state}" if is_move else stored.target_state
         why = "; ".join(stored.why)
-        level = _GRAVE.get(stored.target_state, "info") if is_move else "info"
+        level = _GRAVE.get(stored.target_state, "info") if is_move else "debug"
         yield level, "decision", f"{event.kind}: {moved}" + (f": {why}" if why else ""), data
