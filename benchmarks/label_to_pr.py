@@ -286,7 +286,7 @@ def _engine(home: Path, port: int, ready: dict[str, Any]) -> Iterator[None]:
 
 
 def _wait_ready(port: int, log: Path) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + LONGEST_JOB_S
     while time.monotonic() < until:
         with contextlib.suppress(httpx.HTTPError):
             if httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).is_success:
