@@ -59,6 +59,7 @@ class Result:
     deaths: list[int] = field(default_factory=list)
     crashes: int = 0
     jobs: int = 0
+    ended_under_fire: int = 0
     took_s: float = 0.0
     agents: int = 0
     faults: dict[str, int] = field(default_factory=dict)
@@ -74,7 +75,10 @@ class Result:
         """One line."""
         ok = self.jobs - len(self.found.lost)
         more = f", {self.freezes} freezes, {self.crashes} database crashes" if self.wish.replicas > 1 else ""
-        return f"{self.wish.database} {self.kills} kills{more} {self.jobs} jobs {ok} ok {self.agents} agent runs"
+        ended = f"({self.ended_under_fire} of them between kills)"
+        return (
+            f"{self.wish.database} {self.kills} kills{more} {self.jobs} jobs {ok} ok {ended} {self.agents} agent runs"
+        )
 
 
 @dataclass(kw_only=True)
@@ -187,6 +191,7 @@ class Campaign:
             await people.ask(next(self._deck))
         while self._left > 0 and not self._is_late():
             open_jobs = await self._turn(people, store, tasks)
+            self.result.ended_under_fire = len(people.asked) - open_jobs
             if open_jobs < self.wish.jobs * 0.7:
                 for _ in range(self.wish.jobs - open_jobs):
                     await people.ask(next(self._deck))
