@@ -6,10 +6,13 @@ redaction. Refuses a key that is too short to be found again in a text.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import SecretStr
 
 from windlass.adapters.agents.catalogue import catalogue, shipped
 from windlass.adapters.agents.catalogue_agent import CatalogueAgent, Given
@@ -21,6 +24,7 @@ from windlass.core.errors import Refused
 from windlass.ports import Agent, SandboxLimits
 
 SHORTEST_SECRET = 8
+_KEY = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH", re.IGNORECASE)
 _OVERRIDES = ("model", "image", "needs_network")
 
 
@@ -51,6 +55,23 @@ def agents_of(settings: Settings) -> dict[str, Agent]:
         known = ", ".join(sorted(agents))
         raise Refused(f"default_agent is {settings.default_agent!r}", code="bad_config", hint=f"known agents: {known}")
     return agents
+
+
+def with_environment(
+    settings: Settings, name: str, environment: Mapping[str, str], *, model: str = "", needs_network: bool = False
+) -> Settings:
+    """The settings with variables handed to one agent; those whose names sound like keys are treated as keys."""
+    if name in {"", "patch"} or not (environment or model or needs_network):
+        return settings
+    keys = {key for key, value in environment.items() if _KEY.search(key) and len(value) >= SHORTEST_SECRET}
+    given = settings.agents.get(name, AgentSettings())
+    changes: dict[str, Any] = {
+        "environment": {**given.environment, **{k: v for k, v in environment.items() if k not in keys}},
+        "secrets": {**given.secrets, **{k: SecretStr(v) for k, v in environment.items() if k in keys}},
+        "model": model or given.model,
+        "needs_network": needs_network or given.needs_network,
+    }
+    return settings.model_copy(update={"agents": {**settings.agents, name: given.model_copy(update=changes)}})
 
 
 def agent_keys(settings: Settings) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from windlass.faces.cli import exits
 from windlass.faces.cli.options import OnChange, RunOptions, RunSummary
 from windlass.localforge import CiResult, LocalForge
 from windlass.ports import Deadlines, GitCredential, RunSpec
+from windlass.wiring.agents import with_environment
 from windlass.wiring.parts import Windlass, build
 from windlass.wiring.preflight import insist_on_free_branch, insist_on_mounts
 from windlass.wiring.preview import detected_tests, split_issue
@@ -212,24 +213,21 @@ async def _engine(
 
 
 def _settings(options: RunOptions, workdir: Path, base_url: str, token: str) -> Settings:
-    agents = {}
-    if options.agent_command:
-        agents["command"] = AgentSettings(
-            command=options.agent_command,
-            needs_network=options.agent_network,
-            environment=dict(options.agent_environment),
-        )
-    return Settings(
+    name = "command" if options.agent_command else options.agent
+    settings = Settings(
         state_dir=workdir / "state",
         instance=f"local-{randomness.token_hex(4)}",
         forge=ForgeSettings(api_url=f"{base_url}/api/v3", token=token, webhook_secret=randomness.token_urlsafe(24)),
         api=ApiSettings(port=_free_port(), public_url=base_url),
         engine=EngineSettings(poll_interval_s=0.05, reconcile_period_s=15, drain_s=3),
         sandbox=SandboxSettings(reads=tuple(path.absolute() for path in options.mounts)),
-        agents=agents,
+        agents={"command": AgentSettings(command=options.agent_command)} if options.agent_command else {},
+        agents_dir=options.agents_dir,
         default_agent=options.agent or ("command" if options.agent_command else "patch"),
         test_command=options.test_command,
     )
+    variables, needs_network = options.agent_environment, options.agent_network
+    return with_environment(settings, name, variables, model=options.model, needs_network=needs_network)
 
 
 def _free_port() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -14,6 +15,7 @@ from windlass.core import bundle
 from windlass.core.errors import Broken, NotFound, Refused
 from windlass.engine.ledger import ExportSummary
 from windlass.faces.cli.options import (
+    AgentTrialOptions,
     AppMade,
     AppRequest,
     OnChange,
@@ -23,7 +25,7 @@ from windlass.faces.cli.options import (
     RunSummary,
     Say,
 )
-from windlass.wiring import demo, github_app, local, logs, parts, preview, service
+from windlass.wiring import agent_trials, demo, github_app, local, logs, parts, preview, service
 
 
 class WiredTools:
@@ -52,6 +54,18 @@ class WiredTools:
     def api_address(self, config: Path | None) -> tuple[str, str]:
         """Where the configured server is, and its token. Raises NotFound when it never ran."""
         return _address(load(config))
+
+    def agents(self, config: Path | None) -> tuple[dict[str, Any], ...]:
+        """Every agent, as plain data."""
+        return agent_trials.listed(load(config))
+
+    def agent(self, config: Path | None, name: str) -> dict[str, Any]:
+        """One agent's entry."""
+        return agent_trials.entry(load(config), name)
+
+    def try_agent(self, config: Path | None, options: AgentTrialOptions) -> dict[str, Any]:
+        """`windlass agents check`."""
+        return agent_trials.tried(load(config), options)
 
     def create_github_app(self, request: AppRequest, show: Say) -> AppMade:
         """`windlass github-app create`."""

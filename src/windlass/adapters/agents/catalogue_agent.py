@@ -109,6 +109,14 @@ class CatalogueAgent:
             usage=summary.usage,
         )
 
+    def version_spec(self, task: AgentTask) -> RunSpec | None:
+        """What to run to learn the version, in the same sandbox but without keys; None when there is no way."""
+        if not self.preset.version_command:
+            return None
+        reads = (*task.reads, *(Path(path) for path in self.preset.reads), *self._given.reads)
+        argv = ("sh", "-c", PRELUDE, self.name, _places(reads), "0", *self.preset.version_command)
+        return RunSpec(id=task.run_id, argv=argv, workdir=task.workspace, deadlines=task.deadlines, reads=reads)
+
     def parse_events(self, result: RunResult) -> Iterator[AgentEvent]:
         """The agent's steps, out of what it printed. The reader for a run that still goes on is `reading`."""
         return _fed(self.reading(), result.output)

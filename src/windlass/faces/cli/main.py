@@ -9,6 +9,7 @@ import click
 from windlass import __version__
 from windlass.core.errors import WindlassError
 from windlass.faces.cli import exits
+from windlass.faces.cli.agents import agents
 from windlass.faces.cli.evidence import evidence
 from windlass.faces.cli.github_app import github_app
 from windlass.faces.cli.jobs import reconcile, start_job, status, stop_job, why
@@ -52,5 +53,6 @@ def serve(tools: Tools, config: Path | None) -> None:
     tools.serve(config)
 
 
-for _command in (run, demo, start_job, stop_job, status, why, logs, report, reconcile, evidence, prompt, github_app):
+_JOBS = (run, demo, start_job, stop_job, status, why, logs, report)
+for _command in (*_JOBS, reconcile, evidence, prompt, agents, github_app):
     windlass.add_command(_command)

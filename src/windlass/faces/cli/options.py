@@ -26,6 +26,8 @@ class RunOptions:
     agent_command: str = ""
     agent_network: bool = False
     agent_environment: Mapping[str, str] = field(default_factory=dict)
+    agents_dir: Path | None = None
+    model: str = ""
     test_command: str = ""
     base: str = ""
     mounts: tuple[Path, ...] = ()
@@ -42,6 +44,17 @@ class RunSummary:
     document: Mapping[str, Any]
     workdir: Path
     notice: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentTrialOptions:
+    """One agent to be tried on a tiny job. `environment` are variables handed to it, keys among them."""
+
+    name: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[Path, ...] = ()
+    model: str = ""
+    timeout_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +125,15 @@ class Tools(Protocol):
 
     def api_address(self, config: Path | None) -> tuple[str, str]:
         """Base URL and bearer token of the configured `windlass serve`."""
+
+    def agents(self, config: Path | None) -> Sequence[Mapping[str, Any]]:
+        """Every agent: `name`, `source`, `kind`, `description`, and in `unusable` why it cannot be run here."""
+
+    def agent(self, config: Path | None, name: str) -> Mapping[str, Any]:
+        """One agent's entry, without keys. Raises NotFound."""
+
+    def try_agent(self, config: Path | None, options: AgentTrialOptions) -> Mapping[str, Any]:
+        """Have an agent do a tiny job. Raises NotFound, Refused (agent_missing, agent_unusable)."""
 
     def create_github_app(self, request: AppRequest, show: Say) -> AppMade:
         """Register a GitHub App; `show` is given the page to open."""

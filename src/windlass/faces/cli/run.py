@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from windlass.faces.cli import exits
 from windlass.faces.cli.client import one_line
 from windlass.faces.cli.live import Teller
 from windlass.faces.cli.options import RunOptions, RunSummary, Tools
+from windlass.faces.cli.variables import given_variables
 
 _LARGEST_ISSUE = 1 << 20
 
@@ -27,6 +27,8 @@ _LARGEST_ISSUE = 1 << 20
 @click.option("--type", "task_type", type=click.Choice([t.value for t in TaskType]), help="Kind of work.")
 @click.option("--agent", default="", help="Agent by name; default: patch, which applies a diff found in the issue.")
 @click.option("--agent-command", default="", help="Any command line as the agent; it works in the current directory.")
+@click.option("--agents-dir", type=click.Path(path_type=Path), help="Agents of your own: NAME.yaml each.")
+@click.option("--model", default="", help="Model to ask the agent for.")
 @click.option("--agent-network", is_flag=True, help="Let the agent's sandbox reach the network.")
 @click.option("--agent-env", multiple=True, metavar="NAME", help="Hand this variable to the agent (repeatable).")
 @click.option("--test-command", default="", help="Test command; default: the policy's, else detected.")
@@ -67,12 +69,7 @@ def demo(tools: Tools, keep: bool) -> None:
 def _options(issue: Path, agent_env: tuple[str, ...], given: dict[str, Any]) -> RunOptions:
     text = _issue_text(issue)
     task_type = TaskType(given.pop("task_type")) if given.get("task_type") else given.pop("task_type", None)
-    missing = [name for name in agent_env if name not in os.environ]
-    if missing:
-        raise Refused(
-            f"the variable {missing[0]} is not set", code="bad_option", hint="set it or leave --agent-env out"
-        )
-    environment = {name: os.environ[name] for name in agent_env}
+    environment = given_variables(agent_env)
     if given["agent"] and given["agent_command"]:
         raise Refused("--agent and --agent-command exclude each other", code="bad_option", hint="give one of them")
     return RunOptions(issue_text=text, task_type=task_type, agent_environment=environment, **given)

@@ -1,0 +1,86 @@
+"""What `windlass agents` asks for: the catalogue as plain data, and one agent tried on a tiny job."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import secrets as randomness
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from windlass.adapters.agents.catalogue_agent import CatalogueAgent
+from windlass.adapters.agents.preset import as_document
+from windlass.adapters.agents.trial import attempt
+from windlass.adapters.runners.process import ProcessRunner
+from windlass.config import Settings
+from windlass.core.errors import NotFound, Refused
+from windlass.core.redaction import mask
+from windlass.faces.cli.options import AgentTrialOptions
+from windlass.wiring.agents import KnownAgent, agent_keys, known_agents, with_environment
+
+
+def listed(settings: Settings) -> tuple[dict[str, Any], ...]:
+    """Every agent: name, source, kind, description, and why it cannot be run here ('' when it may be)."""
+    return tuple(_line(name, known) for name, known in sorted(known_agents(settings).items()))
+
+
+def entry(settings: Settings, name: str) -> dict[str, Any]:
+    """One agent's entry, without keys. Raises NotFound."""
+    known = _known(settings, name)
+    document = as_document(known.agent.preset) if isinstance(known.agent, CatalogueAgent) else {}
+    return {**_line(name, known), **document}
+
+
+def tried(settings: Settings, options: AgentTrialOptions) -> dict[str, Any]:
+    """Try an agent. Raises NotFound, Refused (agent_missing, agent_unusable)."""
+    settings = with_environment(settings, options.name, options.environment, model=options.model)
+    known = _known(settings, options.name)
+    with tempfile.TemporaryDirectory(prefix="windlass-check-") as root:
+        return asyncio.run(_tried(settings, known, options, Path(root)))
+
+
+async def _tried(settings: Settings, known: KnownAgent, options: AgentTrialOptions, root: Path) -> dict[str, Any]:
+    runner = ProcessRunner(root / "runs", instance=f"check-{randomness.token_hex(4)}")
+    reads = (*settings.sandbox.reads, *options.mounts)
+    try:
+        trial = await attempt(known.agent, runner, root, options.timeout_s, tuple(p.absolute() for p in reads))
+    finally:
+        await runner.reap(lambda _: False)
+    hidden = agent_keys(settings)
+    return {
+        "agent": options.name,
+        "is_good": trial.is_good,
+        "version": mask(trial.version, hidden),
+        "isolation": runner.isolation(),
+        "outcome": trial.outcome.value,
+        "detail": mask(trial.detail, hidden),
+        "duration_s": round(trial.duration_s, 3),
+        "is_mended": trial.is_mended,
+        "model": mask(trial.model, hidden) or None,
+        "usage": dataclasses.asdict(trial.usage) if trial.usage else None,
+        "title": mask(trial.title, hidden),
+        "noise": list(trial.noise),
+        "left": list(trial.left),
+    }
+
+
+def _known(settings: Settings, name: str) -> KnownAgent:
+    agents = known_agents(settings)
+    if name not in agents:
+        raise NotFound(f"there is no agent {name!r}", hint=f"known agents: {', '.join(sorted(agents))}")
+    return agents[name]
+
+
+def _line(name: str, known: KnownAgent) -> dict[str, Any]:
+    line = {"name": name, "source": known.source, "kind": "command", "description": "", "unusable": ""}
+    if isinstance(known.agent, CatalogueAgent):
+        preset = known.agent.preset
+        line |= {"kind": preset.kind, "description": preset.description}
+        try:
+            known.agent.check_usable()
+        except Refused as error:
+            line["unusable"] = error.message
+    elif name == "patch" and known.source == "built in":
+        line |= {"kind": "patch", "description": "Applies the unified diff found in the issue. No model, no network."}
+    return line
