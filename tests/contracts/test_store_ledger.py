@@ -97,6 +97,22 @@ def test_repositories_are_known_once(opened: Opened) -> None:
     assert store.repositories() == ("octo/a", "octo/renamed")
 
 
+def test_versions_of_templates_are_kept_and_the_newest_is_in_use(opened: Opened) -> None:
+    store = opened.store
+    for digest in ("a" * 64, "a" * 64, "b" * 64, "a" * 64):
+        store.know_template("bugfix/coder", digest, f"body {digest[0]}")
+    store.know_template("feature/coder", "c" * 64, "other")
+    rows = opened.rows("select * from prompt_templates order by task_type, digest")
+    kept = [(row["task_type"], row["role"], row["digest"][0], row["body"], bool(row["is_active"])) for row in rows]
+    assert kept == [
+        ("bugfix", "coder", "a", "body a", True),
+        ("bugfix", "coder", "b", "body b", False),
+        ("feature", "coder", "c", "other", True),
+    ]
+    with pytest.raises(Refused):
+        store.know_template("poem/coder", "d" * 64, "body")
+
+
 def test_configuration_keeps_every_version(opened: Opened) -> None:
     store = opened.store
     assert store.get_config("limit") is None

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import sqlalchemy as sa
-from tests.stories.harness import LABEL, MEND, REPOSITORY, WAIT, Town, town
 
+from tests.stories.harness import LABEL, MEND, REPOSITORY, WAIT, Town, town
 from windlass.core import bundle
 from windlass.core.events import RunFinished, RunStarted
 from windlass.core.job import State

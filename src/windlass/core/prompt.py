@@ -143,12 +143,14 @@ def admitted(
     """The comments that an agent is told, and why (how often) others are not.
 
     Told are a person's with write access now, written and last changed not after `before_ms` (when the work was asked
-    for): what is added later has not been seen by whoever asked.
+    for): what is added later has not been seen by whoever asked. Our own comments are not worth a word.
     """
     used: list[Comment] = []
     left_out = {"bot": 0, "no_write_access": 0, "later": 0}
     for comment in comments:
-        if comment.is_bot or comment.author.casefold() == own_login.casefold():
+        if comment.author.casefold() == own_login.casefold():
+            continue
+        if comment.is_bot:
             left_out["bot"] += 1
         elif comment.permission not in WRITERS:
             left_out["no_write_access"] += 1
