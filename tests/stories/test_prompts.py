@@ -71,7 +71,7 @@ async def test_a_prompt_is_on_record_and_can_be_shown(tmp_path: Path, database_u
 async def insist_on_evidence(here: Town, job_id: str, started: RunStarted) -> None:
     """The prompt and its manifest are in the bundle, and the template's version in its table."""
     found = bundle.decode(here.windlass.ledger.export_bytes(job_id))
-    blobs = {hashlib.sha256(data).hexdigest(): data for data in found.blobs.values()}
+    blobs = {hashlib.sha256(data).hexdigest(): data for data in found.members.values()}
     assert started.prompt_digest in blobs
     manifest = json.loads(blobs[started.prompt_manifest_digest])
     with here.windlass.engine.connect() as connection:
