@@ -20,8 +20,9 @@ from windlass.core import policy as policies
 from windlass.core.errors import NotFound, Refused, Unavailable, WindlassError
 from windlass.core.events import IssueLabelled, IssueWithdrawn, PullRequestTouched, StopRequested
 from windlass.core.hints import Hint, Ignored, IssueHint, PullHint, RepositoryHint
-from windlass.core.job import Job, State, TaskType
+from windlass.core.job import IssueSnapshot, Job, State, TaskType
 from windlass.core.policy import Policy
+from windlass.core.redaction import mask
 from windlass.engine.loop import Door, Handled
 from windlass.ports import Clock, Delivery, Forge, RepositoryInfo, Store
 
@@ -53,7 +54,15 @@ class Intake:
     """Everything that may become an event."""
 
     def __init__(
-        self, store: Store, forge: Forge, door: Door, clock: Clock, *, translate: Translate, default_policy: Policy
+        self,
+        store: Store,
+        forge: Forge,
+        door: Door,
+        clock: Clock,
+        *,
+        translate: Translate,
+        default_policy: Policy,
+        secrets: Sequence[str] = (),
     ) -> None:
         self._store = store
         self._forge = forge
@@ -61,6 +70,7 @@ class Intake:
         self._clock = clock
         self._translate = translate
         self._default_policy = default_policy
+        self._secrets = tuple(secrets)
         self._waiting: list[_Waiting] = []
         self._flusher: asyncio.Task[None] | None = None
         self.arrived = asyncio.Event()
@@ -191,7 +201,7 @@ class Intake:
         handled = await self._open(
             IssueLabelled(
                 repository=repository,
-                issue=info.snapshot,
+                issue=self._masked(info.snapshot),
                 requested_by=labelling.by,
                 may_request=permission in policy.requesters and not labelling.by_is_bot,
                 epoch=labelling.id,
@@ -217,6 +227,11 @@ class Intake:
                 raise
             return self._default_policy, str(error)
 
+    def _masked(self, issue: IssueSnapshot) -> IssueSnapshot:
+        """The request without credentials of ours: from here on its text is in prompts, records and commits."""
+        title, body = (mask(text, self._secrets) for text in (issue.title, issue.body))
+        return dataclasses.replace(issue, title=title, body=body)
+
     async def start(self, request: StartRequest) -> Handled:
         """Open a job on request; the same request again gives the same job. Raises NotFound, Refused, Unavailable."""
         # The forge's own spelling of the name: Acme/Shop and acme/shop are one repository with one job per issue.
@@ -229,7 +244,7 @@ class Intake:
             raise Refused(f"#{request.issue} is {what}", code="bad_issue", hint="name an open issue")
         event = IssueLabelled(
             repository=repository,
-            issue=info.snapshot,
+            issue=self._masked(info.snapshot),
             requested_by=request.requested_by,
             may_request=True,
             epoch=f"start:{request.idempotency_key}",

@@ -19,6 +19,7 @@ from windlass.core.errors import Refused, WindlassError
 from windlass.core.events import EffectDone, RunFinished, RunStarted
 from windlass.core.job import Outcome
 from windlass.core.records import digest
+from windlass.core.redaction import mask
 from windlass.engine.stages import steps
 from windlass.engine.stages.context import Claim, Outside, Overtaken
 from windlass.engine.stages.told import Told, tell, told_before
@@ -215,7 +216,17 @@ async def _collect(claim: Claim, effect: StartRun, setting: _Setting, report: Ag
     )
     if collected.patch is not None and digest(collected.diff) != collected.patch.digest:
         raise Refused("the collected change does not have its digest", code="internal")
-    return collected
+    return _without_secrets(claim.outside, collected)
+
+
+def _without_secrets(outside: Outside, collected: Collected) -> Collected:
+    """A change that carries a credential of ours, wherever the agent found it, is neither kept nor published."""
+    refusals = tuple(outside.redact(line) for line in collected.refusals)
+    text = collected.diff.decode("utf-8", "replace")
+    if mask(text, outside.settings.secrets) == text:
+        return replace(collected, refusals=refusals)
+    refusal = "the change contains a secret that Windlass holds; it was not kept"
+    return Collected(patch=None, diff=b"", refusals=(*refusals, refusal))
 
 
 def _read_tail(path: Path) -> str:
