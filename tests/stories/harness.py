@@ -45,7 +45,7 @@ OBEY = "sed -n 's/^do: //p' windsurf-instructions.txt > /tmp/do; sh -e /tmp/do"
 FILES = {
     "README.md": "# answers\n\nThe answer is kept in `answer.txt`.\n",
     "answer.txt": "41\n",
-    "tests/check.sh": 'test "$(cat answer.txt)" = 42 && echo right || { echo "FAILED got $(cat answer.txt)"; exit 1; }\n',
+    "tests/check.sh": 'got=$(cat answer.txt)\ntest "$got" = 42 && echo right || { echo "FAILED got $got"; exit 1; }\n',
 }
 POLICY: dict[str, Any] = {"test_command": "sh tests/check.sh", "limits": {"checks_quiet_s": 0}}
 _PATIENCE_S = 30.0

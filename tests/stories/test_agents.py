@@ -152,7 +152,7 @@ async def test_a_credential_of_windlass_that_stands_in_an_issue_or_repository_is
         lines = (
             "echo 42 > answer.txt",
             "cat leak.txt windsurf-instructions.txt",
-            "(echo '# Mended'; cat leak.txt; base64 -w0 leak.txt; echo; printf 'WORK-%s' COMPLETED) > windsurf-output.txt",
+            "(echo '# Mended'; cat leak.txt; base64 leak.txt; printf 'WORK-%s' COMPLETED) > windsurf-output.txt",
         )
         body = orders(*lines) + f"\nI log in with {token}, is that right?"
         job = await here.until(await here.ask(f"Use {token}", body), State.REVIEWING)
