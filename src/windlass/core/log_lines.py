@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from json.encoder import encode_basestring
 from typing import Any, Final
 
 from windlass.core.errors import Broken, Refused
@@ -17,6 +19,7 @@ from windlass.core.errors import Broken, Refused
 LEVELS: Final = ("debug", "info", "warning", "error")
 _LONGEST_EVENT: Final = 1 << 20
 _DEEPEST: Final = 6
+_MAYBE_TOOL: Final = re.compile("tool|_call|command")
 _TOOL_TYPES: Final = frozenset({"tool_use", "tool_call", "function_call", "mcp_tool_call", "tool-call", "toolCall"})
 _COMMAND_TYPES: Final = frozenset({"command_execution", "local_shell_call", "exec_command_begin"})
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -51,6 +54,18 @@ class LogLine:
     def encode(self) -> bytes:
         """One JSONL line in UTF-8 with its newline."""
         return _ENCODER.encode(self.as_json()).encode("utf-8", "replace") + b"\n"
+
+
+def output_lines(at_ms: int, job: str, run: str, kind: str = "output") -> Callable[[int, str], bytes]:
+    """A quick `encode` for many lines of one instant: (seq, text) → the same bytes as LogLine.encode with no data."""
+    quoted = _ENCODER.encode
+    head = f'{{"at":"{timestamp(at_ms)}","job":{quoted(job)},"run":{quoted(run)},"seq":'
+    middle = f',"level":"info","kind":{quoted(kind)},"text":'
+
+    def encode(seq: int, text: str) -> bytes:
+        return f'{head}{seq}{middle}{encode_basestring(text)},"data":{{}}}}\n'.encode("utf-8", "replace")
+
+    return encode
 
 
 def decode(raw: bytes | str) -> LogLine:
@@ -106,7 +121,7 @@ def levels_from(level: str) -> tuple[str, ...]:
     return LEVELS[LEVELS.index(level) :]
 
 
-def gravest(levels: list[str]) -> str:
+def gravest(levels: Iterable[str]) -> str:
     """The gravest of some levels; debug for none."""
     return max(levels, key=LEVELS.index, default="debug")
 
@@ -117,7 +132,7 @@ def tool_called(text: str) -> str:
     Understood are the event shapes that coding agents print line by line: objects whose `type` says that they are a
     tool's use, at the top or up to six levels inside.
     """
-    if not text.startswith("{") or '"type"' not in text or len(text) > _LONGEST_EVENT:
+    if not text.startswith("{") or not _MAYBE_TOOL.search(text) or len(text) > _LONGEST_EVENT:
         return ""
     try:
         found = json.loads(text)

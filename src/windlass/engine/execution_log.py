@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from windlass.core.errors import Conflict, WindlassError
-from windlass.core.log_lines import LogLine, gravest, tool_called
+from windlass.core.log_lines import LogLine, gravest, output_lines, tool_called
 from windlass.engine.decision_lines import decision_lines
 from windlass.ports import Blobs, CleanLine, Clock, LogChunk, LogIndex, Redactor, Store
 
@@ -146,7 +146,7 @@ class Writer:
         self.offset = self.kept = 0 if last is None else last.next_offset
         self._lines: list[bytes] = []
         self._bytes = 0
-        self._levels: list[str] = []
+        self._levels: set[str] = set()
         self._instants: list[int] = []
         self._found: Counter[str] = Counter()
         self._since_s = 0.0
@@ -163,11 +163,14 @@ class Writer:
     def take(self, lines: Sequence[CleanLine]) -> None:
         """Lines of the run's output, clean already."""
         at_ms = self._parts.clock.now_ms()
+        encode = output_lines(at_ms, self._place.job, self._place.run or self._place.stream)
         for line in lines:
             text = line.text.rstrip("\r\n")
             tool = tool_called(text)
-            data = {"tool": tool} if tool else {}
-            self._add(at_ms, "info", "tool_call" if tool else "output", text, data)
+            if tool:
+                self._add(at_ms, "info", "tool_call", text, {"tool": tool})
+            else:
+                self._put(at_ms, "info", encode(self._seq, text))
             if line.found:
                 self._found.update(line.found)
             self.offset += line.raw_bytes
@@ -202,11 +205,9 @@ class Writer:
         self._parts.index.append(chunk)
         self.kept = self.offset
         self._chunk += 1
-        self._lines, self._bytes, self._levels, self._instants, self._found = [], 0, [], [], Counter()
+        self._lines, self._bytes, self._levels, self._instants, self._found = [], 0, set(), [], Counter()
 
     def _add(self, at_ms: int, level: str, kind: str, text: str, data: Mapping[str, Any]) -> None:
-        if not self._lines:
-            self._since_s = time.monotonic()
         line = LogLine(
             at_ms=at_ms,
             job=self._place.job,
@@ -216,14 +217,18 @@ class Writer:
             kind=kind,
             text=text,
             data=data,
-        ).encode()
+        )
+        self._put(at_ms, level, line.encode())
+
+    def _put(self, at_ms: int, level: str, line: bytes) -> None:
         if self._lines and self._bytes + len(line) > CHUNK_BYTES:
             self.flush()
+        if not self._lines:
             self._since_s = time.monotonic()
         self._seq += 1
         self._lines.append(line)
         self._bytes += len(line)
-        self._levels.append(level)
+        self._levels.add(level)
         self._instants.append(at_ms)
 
 
