@@ -285,7 +285,7 @@ class Town:
             if entry.name.isdigit() and int(entry.name) != os.getpid():
                 with contextlib.suppress(OSError):
                     text = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
-                    if any(mark in text for mark in marks) and b"pytest" not in text:
+                    if any(mark in text for mark in marks):
                         found.append(f"{entry.name}: {(entry / 'cmdline').read_bytes()[:200]!r}")
         return found
 

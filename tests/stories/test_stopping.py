@@ -52,6 +52,7 @@ PLANS: dict[str, dict[str, object]] = {
 async def test_stop_job_leaves_no_process_no_branch_and_no_open_pull_request(tmp_path: Path, state: str) -> None:
     async with town(tmp_path, agent=STAMPED, **PLANS[state]) as here:
         job = await reach(here, state)
+        assert state != "running" or here.processes() != []
         answer = await here.call("POST", "/stop-job", job=job.id, requested_by="ada", reason="not needed")
         assert answer.is_success, answer.text
         job = await here.until(job.issue.number, State.CANCELLED)
