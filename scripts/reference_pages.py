@@ -1,7 +1,8 @@
 """Write the documentation's reference parts from the code: `python scripts/reference_pages.py`, `--check` compares.
 
-Whole files: docs/commands.md, docs/openapi.json, docs/policy.schema.json. Parts between `<!-- made: NAME -->` and
-`<!-- end -->`: the tables of docs/policy.md, docs/api.md and docs/localforge.md. Kept: they say what the code says.
+Whole files: docs/commands.md, docs/openapi.json, docs/policy.schema.json, docs/agent.schema.json. Parts between
+`<!-- made: NAME -->` and `<!-- end -->`: the tables of docs/policy.md, docs/agents.md, docs/api.md and
+docs/localforge.md. Kept: they say what the code says.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, cast
 
 import click
 
+from windlass.adapters.agents import catalogue, preset
 from windlass.core import policy
 from windlass.core.policy import Limits, Policy
 from windlass.faces.api.app import Backend, create_app, openapi_json
@@ -130,6 +132,32 @@ def _range(name: str) -> tuple[int, int]:
     return low, high
 
 
+def agent_schema() -> str:
+    """JSON Schema (draft 2020-12) of an entry of the agent catalogue."""
+    return json.dumps(preset.schema(), indent=2) + "\n"
+
+
+def agent_table() -> str:
+    """Every key of a catalogue entry with its meaning."""
+    rows = ["| key | meaning |", "|---|---|"]
+    described = preset.schema()
+    for name, told in described["properties"].items():
+        rows.append(f"| `{name}` | {_cell(told.get('description', ''))} |")
+        inner = described["$defs"].get(str(told.get("$ref", "")).rpartition("/")[2], {}).get("properties", {})
+        rows += [f"| `{name}.{key}` | {_cell(part.get('description', 'seconds'))} |" for key, part in inner.items()]
+    return "\n".join(rows)
+
+
+def preset_table() -> str:
+    """Every agent that comes with Windlass."""
+    rows = ["| agent | its keys | reads by itself | what it is |", "|---|---|---|---|"]
+    for name, entry in catalogue.shipped().items():
+        keys = ", ".join(f"`{key}`" for key in entry.secrets) or "its own"
+        files = ", ".join(f"`{path}`" for path in entry.reads_instructions)
+        rows.append(f"| `{name}` | {keys} | {files} | {_cell(entry.description)} |")
+    return "\n".join(rows)
+
+
 def policy_tables() -> str:
     """Every key of the policy with default and meaning."""
     rows = ["| key | default | meaning |", "|---|---|---|"]
@@ -229,9 +257,12 @@ WHOLE: dict[str, Callable[[], str]] = {
     "commands.md": commands,
     "openapi.json": openapi,
     "policy.schema.json": policy_schema,
+    "agent.schema.json": agent_schema,
 }
 PARTS: dict[str, Callable[[], str]] = {
     "policy": policy_tables,
+    "agent": agent_table,
+    "presets": preset_table,
     "api": api_table,
     "operations": operations,
     "faults": faults,

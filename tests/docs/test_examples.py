@@ -26,6 +26,7 @@ BLOCK = re.compile(
 # What cannot run on a machine alone, and why.
 NEEDS = {
     "README.md": ["an agent", "github", "github"],
+    "docs/agents.md": ["an agent"],
     "docs/api.md": ["a server"],
     "docs/localforge.md": ["a server"],
     "docs/operations.md": ["a server", "a server", "a server"],

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from scripts import reference_pages, settings_page
 
+from windlass.adapters.agents import preset
 from windlass.config import Settings, load, variables
 from windlass.core import policy
 from windlass.core.errors import Refused
@@ -50,11 +51,18 @@ def test_every_key_of_the_policy_has_a_meaning() -> None:
 def test_examples_of_settings_are_settings(tmp_path: Path) -> None:
     pages = (DOCS.parent / "README.md", DOCS / "configuration.md", DOCS / "agents.md")
     examples = [text for page in pages for text in blocks(page, "yaml")]
-    assert len(examples) == 3
+    assert len(examples) == 5
     for number, text in enumerate(examples):
         path = tmp_path / f"{number}.yaml"
         path.write_text(text)
         assert isinstance(load(path, {}), Settings)
+
+
+def test_the_example_of_an_agent_is_an_entry() -> None:
+    (text,) = blocks(DOCS / "agents.md", "yml")
+    document = yaml.safe_load(text)
+    jsonschema.validate(document, json.loads((DOCS / "agent.schema.json").read_text("utf-8")))
+    assert preset.parse(document, "mine.yaml").name == "mine"
 
 
 def test_examples_of_policies_are_policies_for_parser_and_schema() -> None:
