@@ -90,7 +90,7 @@ class RunStarted:
 class RunFinished:
     """Answers StartRun. `patch` is kept already; `report_digest` is the agent's own report (blob).
 
-    `prompt_digest` and `prompt_flags` as in RunStarted.
+    `prompt_digest`, `prompt_manifest_digest` and `prompt_flags` as in RunStarted.
     """
 
     seq: int
@@ -105,6 +105,7 @@ class RunFinished:
     duration_s: float = 0.0
     model: str = ""
     prompt_digest: str = ""
+    prompt_manifest_digest: str = ""
     prompt_flags: tuple[str, ...] = ()
     redactions: tuple[str, ...] = ()
     kind: Literal["RunFinished"] = "RunFinished"

@@ -97,9 +97,8 @@ class Queries:
         flags: dict[str, tuple[str, ...]] = {}
         for stored in self._store.events(job.id):
             event = stored.event
-            if isinstance(event, RunStarted):
-                manifests[event.run_id] = event.prompt_manifest_digest
             if isinstance(event, RunStarted | RunFinished):
+                manifests[event.run_id] = event.prompt_manifest_digest or manifests.get(event.run_id, "")
                 flags[event.run_id] = event.prompt_flags
         runs = [run for run in self._store.runs(job.id) if run_id in {"", run.id}]
         if run_id and not runs:

@@ -189,6 +189,7 @@ async def _conclude(claim: Claim, effect: StartRun, setting: _Setting, result: R
         duration_s=result.duration_s,
         model=outside.redact(report.model),
         prompt_digest=setting.told.digest,
+        prompt_manifest_digest=setting.told.manifest_digest,
         prompt_flags=setting.told.flags,
         redactions=redactions,
     )
