@@ -48,7 +48,7 @@ FILES = {
     "tests/check.sh": 'got=$(cat answer.txt)\ntest "$got" = 42 && echo right || { echo "FAILED got $got"; exit 1; }\n',
 }
 POLICY: dict[str, Any] = {"test_command": "sh tests/check.sh", "limits": {"checks_quiet_s": 0}}
-_PATIENCE_S = 30.0
+_PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

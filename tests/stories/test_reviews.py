@@ -55,7 +55,7 @@ async def test_a_push_after_the_approval_voids_it_and_the_pusher_cannot_approve_
         new = await here.forge.commit(REPOSITORY, "ai-1", {"more.txt": b"by hand\n"}, "One more thing", "max")
         job = await here.until(1, State.REVIEWING, when=lambda j: j.head_sha == new)
         assert job.approval is None
-        assert here.gate(new) == "pending"
+        await here.until_gate(new, "pending")
         await here.approve(job, "max")
         await here.until(1, when=lambda j: any("max wrote" in n for n in _not_counted(here.windlass.queries.why(j.id))))
         assert here.gate(new) == "pending"
