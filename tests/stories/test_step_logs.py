@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from click.testing import CliRunner, Result
 
 from tests.stories.harness import MEND, WAIT, Plan, Town, town
 from windlass.core.job import State
+from windlass.faces.cli.main import windlass
 
 LEAK = "gh" + "p_" + "9aZ3kLm8QwErTyUiOpAsDfGhJkLzXcVbNm12"
 TALK = f"echo one; printf '\\033[31m{LEAK[:9]}\\033[0m{LEAK[9:]}\\n'; echo two; {WAIT} echo three; {MEND}"
@@ -100,6 +102,10 @@ async def test_a_restart_in_the_middle_of_a_run_loses_no_line_and_doubles_none(t
         assert [line["kind"] for line in warnings] == ["notice"]
         nothing = await pages(here, job.id, to="2001-01-01T00:00:00Z")
         assert nothing == []
+        for options in (["logs", job.id], ["logs", "-f", job.id], ["report", job.id]):
+            shown = await asyncio.to_thread(command, here, options)
+            assert (shown.exit_code, LEAK in shown.output) == (0, False), shown.output
+            assert ("output       three\n" in shown.output) == (options[0] == "logs")
 
 
 async def test_bad_questions_are_answered_as_such(tmp_path: Path) -> None:
@@ -113,6 +119,21 @@ async def test_bad_questions_are_answered_as_such(tmp_path: Path) -> None:
             assert (await client.get(f"{here.api_url}/api/v1/jobs/{job.id}/logs?follow=1")).status_code == 401
         reports = (await here.call("GET", f"/api/v1/jobs/{job.id}/reports")).json()
         assert len(reports) == 1
+
+
+class Asked:
+    """The tools of the command line, as far as these commands use them."""
+
+    def __init__(self, here: Town) -> None:
+        self._here = here
+
+    def api_address(self, _config: Path | None) -> tuple[str, str]:
+        return self._here.api_url, (self._here.settings.state_dir / "api-token").read_text().strip()
+
+
+def command(here: Town, options: list[str]) -> Result:
+    """One command, as a person gives it."""
+    return CliRunner().invoke(windlass, options, obj=Asked(here))
 
 
 def go(here: Town) -> None:

@@ -66,6 +66,11 @@ class Outside:
         """Keep a blob, without the secrets that we know; its digest."""
         return await asyncio.to_thread(self.blobs.put, data)
 
+    async def keep_text(self, text: str) -> str:
+        """Keep a long text, redacted beside the loop because that takes its time; the digest."""
+        clean = await asyncio.to_thread(self.redact, text)
+        return await self.keep(clean.encode("utf-8", "replace"))
+
     def redact(self, text: str) -> str:
         """Text without any secret that we know or can recognise."""
         if self.redactor is None:

@@ -62,13 +62,14 @@ async def stop_run(claim: Claim, effect: StopRun) -> EffectDone:
     await runner.stop(effect.run_id)
     record = await _record(claim, effect.run_id)
     if record is not None and record.finished_at_ms is None:
+        await steps.drained(claim, effect.run_id)
         log = _read_tail((await runner.wait(effect.run_id)).output) if runner.is_known(effect.run_id) else ""
         closed = dataclasses.replace(
             record,
             status="finished",
             outcome=Outcome.CANCELLED.value,
             finished_at_ms=claim.outside.clock.now_ms(),
-            log_digest=await claim.outside.keep(claim.outside.redact(log).encode()),
+            log_digest=await claim.outside.keep_text(log),
             detail="the run was stopped",
         )
         await asyncio.to_thread(claim.outside.store.save_run, closed)
@@ -152,8 +153,8 @@ async def _fetch_start(claim: Claim, effect: StartRun) -> None:
 async def _conclude(claim: Claim, effect: StartRun, setting: _Setting, result: RunResult) -> RunFinished:
     outside = claim.outside
     report = await asyncio.to_thread(setting.agent.conclude, setting.task, result)
-    log_digest = await outside.keep(outside.redact(_read_tail(result.output)).encode())
-    report_digest = await outside.keep(outside.redact(report.report[-_LONGEST_REPORT:]).encode())
+    log_digest = await outside.keep_text(await asyncio.to_thread(_read_tail, result.output))
+    report_digest = await outside.keep_text(report.report[-_LONGEST_REPORT:])
     collected = await _collect(claim, effect, setting, report)
     patch = collected.patch
     outcome = report.outcome

@@ -45,6 +45,15 @@ async def _follow(
     await steps.follow(place, claim.outside.runner.output(run_id), ended)
 
 
+async def drained(claim: Claim, run_id: str) -> None:
+    """Take in the rest of what a run that has ended printed, when whoever watched it may be dead."""
+    outside = claim.outside
+    if outside.steps is not None and outside.runner.is_known(run_id):
+        ended = asyncio.Event()
+        ended.set()
+        await outside.steps.follow(of_run(claim, run_id), outside.runner.output(run_id), ended)
+
+
 def of_run(claim: Claim, run_id: str) -> Place:
     """The log of an agent's run."""
     return Place(job=claim.job.id, stream=run_id, run=run_id)

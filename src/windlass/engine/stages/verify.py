@@ -147,7 +147,7 @@ async def _clear(claim: Claim, run_id: str) -> None:
 
 
 async def _judge(claim: Claim, result: RunResult) -> TestRun:
-    log = claim.outside.redact(await asyncio.to_thread(_tail, result.output))
+    log = await asyncio.to_thread(lambda: claim.outside.redact(_tail(result.output)))
     log_digest = await claim.outside.keep(log.encode())
     return verification.judge(
         ended=result.ended,
