@@ -14,10 +14,10 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar, assert_never
 
 from windlass.core import effects
-from windlass.core.errors import Broken, Failed, Refused, Unavailable
+from windlass.core.errors import Broken, Failed, Refused, Unavailable, WindlassError
 from windlass.core.events import EffectDone, EffectFailed, Event, PullRequestObserved, RunFinished, RunStarted
 from windlass.engine.loop import Door
-from windlass.engine.stages import branch, publish, run, side, verify
+from windlass.engine.stages import branch, publish, retract, run, side, verify
 from windlass.engine.stages.context import Claim, Outside, Overtaken
 
 log = logging.getLogger("windlass.effects")
@@ -26,6 +26,7 @@ _TRIES = 5
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 15.0
 _STORE_TRIES = 750
+_TAKE_BACK_TRIES = 100
 
 T = TypeVar("T")
 
@@ -45,6 +46,7 @@ class Executor:
         stored = await _patiently(lambda: store.claim_effect(job_id, seq))
         job = await _patiently(lambda: store.job(job_id)) if stored else None
         if stored is None or job is None:
+            await self._take_back(job_id, seq)
             return
         claim = Claim(outside=self._outside, job=job, seq=seq, number=stored.claim)
         effect = stored.order.effect
@@ -55,6 +57,7 @@ class Executor:
             log.info("overtaken", extra={"job": job_id, "seq": seq, "effect": effect.kind})
             if not await _patiently(lambda: store.is_open(job_id, seq)):
                 await self._tidy(effect)
+                await self._take_back(job_id, seq)
             return
         await self._report(claim, event)
         await self._tidy(effect)
@@ -133,6 +136,25 @@ class Executor:
         store = self._outside.store
         if not await _patiently(lambda: store.is_current(claim.job.id, claim.seq, claim.number)):
             raise Overtaken(claim.key)
+
+    async def _take_back(self, job_id: str, seq: int) -> None:
+        """What a voided order did after all is taken back, however long the forge is away; a kill only delays it."""
+        store = self._outside.store
+        found = await _patiently(lambda: [e for e in store.effects(job_id) if e.order.seq == seq])
+        job = await _patiently(lambda: store.job(job_id))
+        if job is None or not found or found[0].status != "void" or found[0].claim == 0:
+            return
+        claim, effect = Claim(outside=self._outside, job=job, seq=seq, number=found[0].claim), found[0].order.effect
+        for number in range(_TAKE_BACK_TRIES):
+            try:
+                await retract.take_back(claim, effect)
+            except Unavailable as error:
+                await asyncio.sleep(max(error.retry_after_s or 0.0, min(60.0, _FIRST_PAUSE_S * 2 ** min(number, 9))))
+            except WindlassError as error:
+                log.warning("a voided order cannot be taken back", extra={"job": job_id, "seq": seq, "why": str(error)})
+                return
+            else:
+                return
 
     async def _tidy(self, effect: effects.Effect) -> None:
         """After the evidence is written, never before: the sandbox and its files go."""

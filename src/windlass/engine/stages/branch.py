@@ -7,9 +7,9 @@ overwritten through it.
 from __future__ import annotations
 
 from windlass.core.effects import CreateBranch
-from windlass.core.errors import Conflict, Refused, Unavailable
+from windlass.core.errors import Conflict, Refused
 from windlass.core.events import BranchCreated
-from windlass.engine.stages.context import Claim, Overtaken, unusable
+from windlass.engine.stages.context import Claim, unusable
 
 
 async def create_branch(claim: Claim, effect: CreateBranch) -> BranchCreated:
@@ -24,10 +24,6 @@ async def create_branch(claim: Claim, effect: CreateBranch) -> BranchCreated:
             await claim.outside.forge.create_ref(claim.job.repository, effect.branch, base_sha)
         except Conflict:
             continue  # somebody made it meanwhile, perhaps an earlier claim of ours: look whose it is
-        except Unavailable:
-            await _undo_if_overtaken(claim, effect)  # the branch may be there, with only the answer lost
-            raise
-        await _undo_if_overtaken(claim, effect)
         return BranchCreated(seq=claim.seq, base_sha=base_sha, branch_sha=base_sha)
     raise Refused(f"the branch {effect.branch} comes and goes", code="branch_not_ours", hint="see who else creates it")
 
@@ -54,9 +50,12 @@ async def _insist_on_ours(claim: Claim, effect: CreateBranch, base_sha: str, tip
     )
 
 
-async def _undo_if_overtaken(claim: Claim, effect: CreateBranch) -> None:
-    """The job may have been stopped while the branch was being made; then it must not stay."""
-    if not await claim.is_current():
-        if await claim.is_unwanted():
-            await claim.outside.forge.delete_ref(claim.job.repository, effect.branch)
-        raise Overtaken(claim.key)
+async def holds_no_work(claim: Claim, branch: str) -> bool:
+    """Whether the branch is there and has no commit beyond its base: deleting it loses nobody's work."""
+    forge, repo = claim.outside.forge, claim.job.repository
+    base = claim.job.base_ref or (await forge.repository(repo)).default_branch
+    credential = await forge.credential(repo, write=False)
+    tips = await claim.outside.repositories.fetch(repo, credential, [base, branch])
+    if base not in tips or branch not in tips:
+        return False
+    return await claim.outside.repositories.is_ancestor(repo, tips[branch], tips[base])

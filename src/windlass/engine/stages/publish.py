@@ -13,7 +13,7 @@ from windlass.core.ci import REPORT_CHECK
 from windlass.core.effects import OpenPullRequest, PushPatch
 from windlass.core.errors import Conflict, Failed, Refused
 from windlass.core.events import PatchPushed, PullRequestOpened
-from windlass.engine.stages.context import Claim, Overtaken
+from windlass.engine.stages.context import Claim
 from windlass.ports import PullInfo
 
 _LONGEST_CHECK_TEXT = 60_000
@@ -22,22 +22,7 @@ _LONGEST_CHECK_TEXT = 60_000
 async def push_patch(claim: Claim, effect: PushPatch) -> PatchPushed:
     """Commit and push. Raises Refused (push_refused, head_moved), Broken, Unavailable."""
     outside, repo = claim.outside, claim.job.repository
-    diff = await asyncio.to_thread(outside.blobs.get, effect.patch.digest)
-    tree_sha = await outside.repositories.restore(repo, effect.patch, diff)
-    message = messages.commit_message(
-        title=effect.title,
-        issue_number=effect.issue_number,
-        job_id=claim.job.id,
-        agent=effect.agent or outside.settings.default_agent,
-    )
-    head_sha = await outside.repositories.commit(
-        repo,
-        tree_sha=tree_sha,
-        parent_sha=effect.patch.start_sha,
-        message=message,
-        author=outside.settings.author,
-        at_ms=effect.committed_at_ms,
-    )
+    head_sha = await commit_of(claim, effect)
     credential = await outside.forge.credential(repo, write=True)
     await claim.check()
     try:
@@ -50,25 +35,35 @@ async def push_patch(claim: Claim, effect: PushPatch) -> PatchPushed:
             code="head_moved",
             hint="the change is kept; look at the branch, then put the label on again",
         ) from error
-    await _take_back_if_overtaken(claim, effect, head_sha)
-    return PatchPushed(seq=claim.seq, head_sha=head_sha, tree_sha=tree_sha)
+    return PatchPushed(seq=claim.seq, head_sha=head_sha, tree_sha=effect.patch.tree_sha)
 
 
-async def _take_back_if_overtaken(claim: Claim, effect: PushPatch, head_sha: str) -> None:
-    """The job may have been stopped during the push, and its clean-up did not know the new commit as ours."""
-    if await claim.is_current():
-        return
-    forge, repo = claim.outside.forge, claim.job.repository
-    if await claim.is_unwanted() and await forge.ref(repo, effect.branch) == head_sha:
-        await forge.delete_ref(repo, effect.branch)
-    raise Overtaken(claim.key)
+async def commit_of(claim: Claim, effect: PushPatch) -> str:
+    """The commit that the kept change becomes; the same id however often it is made."""
+    outside, repo = claim.outside, claim.job.repository
+    diff = await asyncio.to_thread(outside.blobs.get, effect.patch.digest)
+    tree_sha = await outside.repositories.restore(repo, effect.patch, diff)
+    message = messages.commit_message(
+        title=effect.title,
+        issue_number=effect.issue_number,
+        job_id=claim.job.id,
+        agent=effect.agent or outside.settings.default_agent,
+    )
+    return await outside.repositories.commit(
+        repo,
+        tree_sha=tree_sha,
+        parent_sha=effect.patch.start_sha,
+        message=message,
+        author=outside.settings.author,
+        at_ms=effect.committed_at_ms,
+    )
 
 
 async def open_pull_request(claim: Claim, effect: OpenPullRequest) -> PullRequestOpened:
     """Open the pull request or bring ours up to date. Raises Refused (pull_request_not_ours), Unavailable."""
     forge, repo = claim.outside.forge, claim.job.repository
     title, body = await _text(claim, effect)
-    pull = await _ours(claim, effect)
+    pull = await our_pull(claim, effect)
     adopted = pull is not None
     await claim.check()
     if pull is None:
@@ -78,8 +73,6 @@ async def open_pull_request(claim: Claim, effect: OpenPullRequest) -> PullReques
     if not set(claim.job.policy.pull_labels) <= set(pull.labels):
         await forge.add_labels(repo, pull.number, claim.job.policy.pull_labels)
     await _attach_report(claim, effect)
-    if not await claim.is_current():
-        await _undo(claim, pull)
     return PullRequestOpened(seq=claim.seq, number=pull.number, url=pull.url, title=title, adopted=adopted)
 
 
@@ -106,7 +99,7 @@ async def _report(claim: Claim, name: str) -> str:
     return (await asyncio.to_thread(claim.outside.blobs.get, name)).decode("utf-8", "replace")
 
 
-async def _ours(claim: Claim, effect: OpenPullRequest) -> PullInfo | None:
+async def our_pull(claim: Claim, effect: OpenPullRequest) -> PullInfo | None:
     """Our open pull request from this branch, or None. A stranger's is refused."""
     forge, repo = claim.outside.forge, claim.job.repository
     found = await forge.find_pull(repo, effect.branch)
@@ -127,7 +120,7 @@ async def _create(claim: Claim, effect: OpenPullRequest, title: str, body: str) 
     try:
         return await forge.create_pull(repo, head=effect.branch, base=base, title=title, body=body)
     except Conflict as error:
-        found = await _ours(claim, effect)
+        found = await our_pull(claim, effect)
         if found is None:
             raise Failed(f"the forge refuses the pull request: {error.message}", hint=error.hint) from error
         return found
@@ -146,10 +139,3 @@ async def _attach_report(claim: Claim, effect: OpenPullRequest) -> None:
         summary=f"The agent's report on #{effect.issue.number}, `windsurf-output.txt` (written by the agent).",
         text=messages.fenced(report[-_LONGEST_CHECK_TEXT:]),
     )
-
-
-async def _undo(claim: Claim, pull: PullInfo) -> None:
-    """The job may have been stopped while the pull request was being opened; then it must not stay open."""
-    if await claim.is_unwanted():
-        await claim.outside.forge.update_pull(claim.job.repository, pull.number, state="closed")
-    raise Overtaken(claim.key)

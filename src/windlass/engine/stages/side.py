@@ -8,6 +8,7 @@ from windlass.core import messages
 from windlass.core.effects import Abandon, Notify, Observe, RerunChecks, SetCommitStatus, UpdateStatusComment
 from windlass.core.errors import NotFound
 from windlass.core.events import EffectDone, PullRequestObserved, PullSnapshot
+from windlass.engine.stages import branch
 from windlass.engine.stages.context import Claim, Outside
 
 _LONGEST_REVIEW = 4_000
@@ -75,20 +76,12 @@ async def abandon(claim: Claim, effect: Abandon) -> EffectDone:
         tip = await forge.ref(repo, effect.branch)
     except NotFound:
         tip = None
-    if tip is not None and (tip in effect.known_shas or await _is_unanswered_branch(claim, effect.branch)):
+    if tip is not None and (tip in effect.known_shas or await _is_unanswered(claim, effect.branch)):
         await claim.check()
         await forge.delete_ref(repo, effect.branch)
     return EffectDone(seq=claim.seq, effect=effect.kind)
 
 
-async def _is_unanswered_branch(claim: Claim, branch: str) -> bool:
+async def _is_unanswered(claim: Claim, name: str) -> bool:
     """Whether we may have made the branch without hearing the answer: the job knows no base, the branch no commit."""
-    if claim.job.base_sha is not None:
-        return False
-    forge, repo = claim.outside.forge, claim.job.repository
-    base = claim.job.base_ref or (await forge.repository(repo)).default_branch
-    credential = await forge.credential(repo, write=False)
-    tips = await claim.outside.repositories.fetch(repo, credential, [base, branch])
-    if base not in tips or branch not in tips:
-        return False
-    return await claim.outside.repositories.is_ancestor(repo, tips[branch], tips[base])
+    return claim.job.base_sha is None and await branch.holds_no_work(claim, name)
