@@ -241,6 +241,24 @@ def test_an_order_that_waits_on_purpose_is_not_lost(small: World) -> None:
     assert {seq for _, seq, _ in orders.again_calls} == open_seqs
 
 
+def test_an_order_that_was_carried_out_since_it_was_listed_is_not_lost(small: World) -> None:
+    job = small.ask()
+
+    class Slow(FakeOrders):
+        """The order is done between the listing and the question; then its workflow has ended, as a lost one has."""
+
+        def is_lost(self, job_id: str, seq: int) -> bool:
+            done = EffectFailed(seq=seq, effect="CreateBranch", code="x", message="m", is_transient=False)
+            small.door.handle(done, job_id=job_id, dedup=f"done:{seq}")
+            return True
+
+    orders = Slow()
+    small.clock.now += 5_001
+    assert repairer(small, orders).orders(5.0) == 0
+    assert small.store.effects(job.id)[0].status == "failed"
+    assert orders.again_calls == []
+
+
 # ------------------------------------------------------------ deliveries and leftovers
 
 

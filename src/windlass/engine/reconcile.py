@@ -137,10 +137,14 @@ class Reconciler:
         lost = 0
         for stored in self._store.open_effects(before_ms, limit):
             delayed_until_ms = stored.ordered_at_ms + int(stored.order.delay_s * 1000)
-            if delayed_until_ms < before_ms and self._orders.is_lost(stored.job_id, stored.order.seq):
+            if delayed_until_ms < before_ms and self._is_lost(stored.job_id, stored.order.seq):
                 self._put_back(stored)
                 lost += 1
         return lost
+
+    def _is_lost(self, job_id: str, seq: int) -> bool:
+        """Asked in this order: an order that was carried out since it was listed is not lost."""
+        return self._orders.is_lost(job_id, seq) and self._store.is_open(job_id, seq)
 
     def _put_back(self, stored: StoredEffect) -> None:
         job = self._store.job(stored.job_id)
