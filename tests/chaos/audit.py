@@ -24,6 +24,7 @@ from windlass.core.job import Job
 from windlass.wiring.parts import Windlass
 
 _TOKEN = re.compile(rb"gh[so]_[A-Za-z0-9]{16,}|lfa_[0-9a-f]{16,}")
+_NUMBER = re.compile(r"\b[0-9a-f]*[0-9][0-9a-f]*\b")
 _UNFORESEEN = ("effect failed unexpectedly", "duty failed; it is tried again", "a finished run could not be cleaned up")
 
 
@@ -204,7 +205,8 @@ def check_logs(logs: list[Path], found: Findings) -> Counter[str]:
                 continue
             if record["level"] in {"WARNING", "ERROR", "CRITICAL"}:
                 why = record.get("error") or record.get("why") or ""
-                seen[f"{record['level']} {record['message'][:100]} {str(why).strip().splitlines()[-1:]}"[:300]] += 1
+                last = _NUMBER.sub("#", (str(why).strip().splitlines() or [""])[-1])
+                seen[f"{record['level']} {record['message'][:100]}: {last}"[:200]] += 1
             if record["message"] in _UNFORESEEN:
                 last = str(record.get("error", "")).strip().splitlines()[-1:]
                 found.other.append(f"{path.stem}: {record['message']}: {last}")
