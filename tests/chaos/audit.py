@@ -208,6 +208,6 @@ def check_logs(logs: list[Path], found: Findings) -> Counter[str]:
                 last = _NUMBER.sub("#", (str(why).strip().splitlines() or [""])[-1])
                 seen[f"{record['level']} {record['message'][:100]}: {last}"[:200]] += 1
             if record["message"] in _UNFORESEEN:
-                last = str(record.get("error", "")).strip().splitlines()[-1:]
-                found.other.append(f"{path.stem}: {record['message']}: {last}")
+                trace = str(record.get("error", "")).strip().splitlines()
+                found.other.append(f"{path.stem}: {record['message']}: {trace[-1:]}")
     return seen
