@@ -40,7 +40,18 @@ def test_keys_are_sorted_by_utf16_code_units() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [1.0, float("nan"), 2**53, -(2**53), {1: 2}, b"x", {"a": {1}}, "\ud800", {"\udfff": 1}, object()],
+    [
+        1.0,
+        float("nan"),
+        2**53,
+        -(2**53),
+        {1: 2},
+        b"x",
+        {"a": {1}},
+        "\ud800",
+        {"\udfff": 1},
+        pytest.param(object(), id="object"),
+    ],
     ids=repr,
 )
 def test_what_has_no_one_form_is_refused(value: Any) -> None:
