@@ -43,6 +43,8 @@ contracts: .venv/.dev
 
 docs: .venv/.dev
 	$(BIN)/python scripts/erd.py --check
+	$(BIN)/python scripts/settings_page.py --check
+	$(BIN)/python scripts/reference_pages.py --check
 
 chaos: .venv/.dev ## kill -9 at random under load, on SQLite and PostgreSQL (up to 30 minutes)
 	$(BIN)/python -m tests.chaos

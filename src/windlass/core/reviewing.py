@@ -165,6 +165,9 @@ def _retry_loose_end(plan: Plan, event: EffectFailed) -> None:
         plan.order(effect, delay_s=delay_s)
     elif event.effect == "StopRun" and job.run_id is not None:
         plan.order(effects.StopRun(run_id=job.run_id), delay_s=delay_s)
+    elif event.effect == "Notify":
+        subject = f"{job.repository}#{job.issue.number}: {job.state}"
+        plan.order(effects.Notify(subject=subject, text=job.detail), delay_s=delay_s)
 
 
 def _is_stale_head(job: Job, pull: PullSnapshot) -> bool:

@@ -203,6 +203,12 @@ class Setup:
             repo.protections[default_branch] = rules
         self._site.touch()
 
+    def number_from(self, full_name: str, number: int) -> None:
+        """Give the next issue or pull request at least this number."""
+        repo = self._site.repository(full_name)
+        repo.next_number = max(repo.next_number, number)
+        self._site.touch()
+
     def grant(self, full_name: str, login: str, permission: str) -> None:
         """What a user may do: none, read, triage, write, maintain or admin."""
         if permission not in LEVELS:

@@ -36,7 +36,7 @@ from windlass.localforge import CiResult, LocalForge
 from windlass.ports import Deadlines, GitCredential, RunSpec
 from windlass.wiring.agents import with_environment
 from windlass.wiring.parts import Windlass, build
-from windlass.wiring.preflight import insist_on_free_branch, insist_on_mounts
+from windlass.wiring.preflight import free_number, insist_on_mounts
 from windlass.wiring.preview import detected_tests, split_issue
 from windlass.wiring.service import api_of, listening
 
@@ -160,7 +160,6 @@ async def session(options: RunOptions, workdir: Path, on_change: OnChange) -> As
     source = workdir / "import.git"
     insist_on_mounts(options)
     base = await import_repository(options.repo, source, base=options.base)
-    await insist_on_free_branch(source, base, workdir / "import")
     ci = SandboxedCi(workdir / "ci-runs", options)
     forge = LocalForge(workdir / "forge", ci=ci)
     tokens = _people(forge, options)
@@ -253,6 +252,7 @@ def _make_repository(
     forge.create_repository(
         name, source=source, default_branch=base, checks=checks, required_checks=[*checks, GATE_CONTEXT]
     )
+    forge.number_from(name, free_number(forge.refs(name)))
     forge.grant(name, BOT, "write")
     forge.grant(name, REQUESTER, "write")
     forge.grant(name, options.approve_as or "reviewer", "maintain")

@@ -1,18 +1,17 @@
-"""What `windlass run` looks at before anything is paid for: the branch that the work would come home to, and mounts.
+"""What `windlass run` looks at before anything is paid for: that mounts are there, and which branch is free.
 
-Refuses what could only end in a finished change that has nowhere to go.
+A finished change must have somewhere to go: a branch of the user's own is never written over.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from collections.abc import Iterable
 
-from windlass.adapters.git import GitRepositories
 from windlass.core.errors import Refused
 from windlass.faces.cli.options import RunOptions
-from windlass.ports import GitCredential
 
-FIRST_BRANCH = "ai-1"
+_OUR_BRANCH = re.compile(r"refs/heads/ai-([1-9]\d{0,8})")
 
 
 def insist_on_mounts(options: RunOptions) -> None:
@@ -22,16 +21,11 @@ def insist_on_mounts(options: RunOptions) -> None:
             raise Refused(f"cannot mount {path}: it does not exist", code="bad_option", hint="correct --mount")
 
 
-async def insist_on_free_branch(source: Path, base: str, scratch: Path) -> None:
-    """Raises Refused (branch_exists) when the user's repository has work of its own under our branch's name."""
-    repositories = GitRepositories(scratch, allow_file=True)
-    seen = "local/preflight"
-    tips = await repositories.fetch(seen, GitCredential(url=source.as_uri()), [base, FIRST_BRANCH])
-    tip = tips.get(FIRST_BRANCH)
-    if tip is None or await repositories.is_ancestor(seen, tip, tips[base]):
-        return
-    raise Refused(
-        f"the repository has a branch {FIRST_BRANCH} with commits that {base} does not have",
-        code="branch_exists",
-        hint=f"merge it, or rename it: git branch -m {FIRST_BRANCH} <another name>",
-    )
+def free_number(refs: Iterable[str]) -> int:
+    """The first issue number whose branch, and every later one, the user's repository does not have yet.
+
+    >>> free_number(["refs/heads/main", "refs/heads/ai-2", "refs/heads/ai-x"])
+    3
+    """
+    taken = [int(found[1]) for ref in refs if (found := _OUR_BRANCH.fullmatch(ref))]
+    return max(taken, default=0) + 1
