@@ -62,7 +62,9 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def test_the_rows_themselves_are_accepted(filled: Opened) -> None:
     with filled.engine.connect() as connection, connection.begin() as transaction:
         for table in metadata.sorted_tables:
-            connection.execute(sa.insert(table), sample_values(table.name, 2))
+            # On PostgreSQL refused rows use numbers up too, so the one that is referred to is given.
+            known = {"number": 2} if table.name == "execution_logs" else {}
+            connection.execute(sa.insert(table), sample_values(table.name, 2) | known)
         transaction.rollback()
 
 
