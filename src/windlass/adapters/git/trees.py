@@ -55,6 +55,14 @@ async def require(git: Git, mirror: Path, sha: str, *, kind: str = "tree") -> st
     return ran.text
 
 
+async def has(git: Git, mirror: Path, sha: str) -> bool:
+    """Whether the mirror has this tree."""
+    try:
+        return await require(git, mirror, sha) == sha
+    except NotFound:
+        return False
+
+
 async def leaves(git: Git, mirror: Path, treeish: str) -> dict[str, Entry]:
     """Every leaf of a tree by path; paths that are not UTF-8 carry lone surrogates."""
     args = ("ls-tree", "-r", "-z", "-l", "--full-tree", checked_object(treeish))

@@ -99,16 +99,27 @@ async def _prepare(claim: Claim, effect: StartRun, agent: Agent) -> _Setting:
     if record is not None and record.prompt_digest:
         told = await told_before(claim, effect, record.prompt_digest)
     else:
-        await _fetch_start(claim, effect)
-        told = await tell(claim, effect)
+        told = await _make_ready(claim, effect, is_known=is_known)
     task = _task(claim, effect, told.text)
     setting = _Setting(agent=agent, task=task, told=told)
     if not is_known:
-        await _materialise(claim, effect, task.workspace.parent, task.workspace)
         await claim.check()
         await _save(claim, effect, setting, "running")
         await outside.runner.start(await asyncio.to_thread(agent.spec, task))
     return setting
+
+
+async def _make_ready(claim: Claim, effect: StartRun, *, is_known: bool) -> Told:
+    """The prompt and, for a run that has not begun, its workspace, side by side."""
+    await _fetch_start(claim, effect)
+    if is_known:
+        return await tell(claim, effect)
+    home = claim.outside.settings.workspaces / effect.run_id
+    making = asyncio.create_task(_materialise(claim, effect, home, home / "workspace"))
+    try:
+        return await tell(claim, effect)
+    finally:
+        await making
 
 
 def _task(claim: Claim, effect: StartRun, text: str) -> AgentTask:
