@@ -24,7 +24,7 @@ demo: .venv/.run ## watch one issue become a merged pull request
 	@$(BIN)/windlass demo
 
 test: .venv/.dev ## the test suite
-	$(PYTEST) -n 2 --dist worksteal --ignore=tests/agents
+	$(PYTEST) -n 4 --dist worksteal --ignore=tests/agents
 
 test-agents: .venv/.dev ## real agents (npm, cached) take an issue to a pull request, with a scripted model
 	$(PYTEST) tests/agents
