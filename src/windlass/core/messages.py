@@ -19,7 +19,7 @@ STATUS_LIMIT = 140
 _HEADLINES = {
     State.QUEUED: "waiting for an agent",
     State.RUNNING: "an agent is working on it",
-    State.PUBLISHING: "the change is being verified and published",
+    State.PUBLISHING: "an agent is working on it",
     State.CHECKING: "waiting for the checks",
     State.REVIEWING: "ready for a human's review",
     State.ESCALATED: "a person is needed",
@@ -29,10 +29,11 @@ _HEADLINES = {
     State.CANCELLED: "stopped",
     State.SHADOWED: "done in the shadow",
 }
+_UNDER_WAY = frozenset({State.QUEUED, State.RUNNING, State.PUBLISHING})
 _NEXT = {
     State.QUEUED: "Nothing to do: the work starts when an agent is free.",
     State.RUNNING: "Nothing to do: the pull request comes by itself. Take the label off to stop.",
-    State.PUBLISHING: "Nothing to do: the pull request comes by itself.",
+    State.PUBLISHING: "Nothing to do: the pull request comes by itself. Take the label off to stop.",
     State.CHECKING: "Nothing to do: the checks are followed.",
     State.REVIEWING: "Review and approve the pull request, then merge it. A push voids the approval.",
     State.ESCALATED: "Look at the reason, then push to the branch, close the pull request, "
@@ -59,16 +60,19 @@ def fingerprint(text: str) -> str:
 
 
 def status_comment(job: Job) -> str:
-    """The job's one comment on the issue."""
+    """The job's one comment on the issue.
+
+    It changes only when a reader has something else to expect: every edit is a write at the forge, which counts them,
+    and is made beside the work it tells of. The single steps are in `windlass why` and in the step log.
+    """
     lines = [f"### Windlass: {_HEADLINES[job.state]}", ""]
     if job.reason is not None:
         lines += [f"**Reason:** `{job.reason}`{': ' + quoted(job.detail) if job.detail else ''}", ""]
     facts = [("Job", f"`{job.id}`"), ("Branch", f"`{job.branch}`")]
     if job.pull_number is not None:
         facts.append(("Pull request", f"#{job.pull_number}"))
-    if job.head_sha is not None:
-        facts.append(("Head", f"`{job.head_sha[:12]}`"))
-    if job.verification is not None:
+        facts.append(("Head", f"`{(job.head_sha or '')[:12]}`"))
+    if job.verification is not None and job.state not in _UNDER_WAY:
         facts.append(("Verified", verification_line(job.verification)))
     if job.approval is not None:
         facts.append(("Approved by", quoted(job.approval.by)))
