@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-agents check lint types contracts docs chaos bench lock clean
+.PHONY: help setup setup-dev demo test test-agents test-load check lint types contracts docs chaos bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,12 +24,15 @@ demo: .venv/.run ## watch one issue become a merged pull request
 	@$(BIN)/windlass demo
 
 test: .venv/.dev ## the test suite
-	$(PYTEST) -n 4 --dist worksteal --ignore=tests/agents
+	$(PYTEST) -n 4 --dist worksteal --ignore=tests/agents --ignore=tests/chaos --ignore=tests/benchmarks
 
 test-agents: .venv/.dev ## real agents (npm, cached) take an issue to a pull request, with a scripted model
 	$(PYTEST) tests/agents
 
-check: lint types contracts docs test test-agents ## everything that CI asks for
+test-load: .venv/.dev ## small editions of the chaos run and of every benchmark
+	$(PYTEST) tests/chaos tests/benchmarks
+
+check: lint types contracts docs test test-load test-agents ## everything that CI asks for
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
