@@ -75,8 +75,10 @@ def with_environment(
 
 
 def agent_keys(settings: Settings) -> tuple[str, ...]:
-    """Every key of every agent, for the redaction. Raises Refused (bad_config)."""
-    return tuple(value for name, given in settings.agents.items() for value in _secrets(name, given).values())
+    """Every key of every agent, variables that sound like keys included. Raises Refused (bad_config)."""
+    keys = [value for name, given in settings.agents.items() for value in _secrets(name, given).values()]
+    told = [pair for given in settings.agents.values() for pair in given.environment.items()]
+    return (*keys, *(value for name, value in told if _KEY.search(name) and len(value) >= SHORTEST_SECRET))
 
 
 def _configured(name: str, given: AgentSettings, presets: Mapping[str, Preset], settings: Settings) -> Agent:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import fcntl
 import logging
-import re
 import secrets as randomness
 import time
 from collections.abc import Sequence
@@ -50,7 +49,6 @@ from windlass.wiring.agents import agent_keys, agents_of
 log = logging.getLogger("windlass.wiring")
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "prompts"
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH", re.IGNORECASE)
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -285,12 +283,6 @@ def known_secrets(settings: Settings) -> tuple[str, ...]:
     token = secret(given.token, given.token_file, "the forge token")
     key = secret(None, given.app_private_key_file, "the App's private key")
     return tuple(value for value in (token, key, *webhook_secrets(settings), *agent_keys(settings)) if value)
-
-
-def _agent_secrets(settings: Settings) -> tuple[str, ...]:
-    """Values of agents' variables whose names say that they are secret."""
-    told = [pair for agent in settings.agents.values() for pair in agent.environment.items()]
-    return tuple(value for name, value in told if _SECRET_NAME.search(name))
 
 
 def webhook_secrets(settings: Settings) -> tuple[str, ...]:

@@ -111,3 +111,14 @@ class Claim:
 def unusable(message: str, hint: str = "") -> Refused:
     """The repository cannot be worked on as it is."""
     return Refused(message, hint=hint, code="repository_unusable")
+
+
+def read_tail(path: Path, limit: int) -> str:
+    """The end of a file as text, at most `limit` bytes of it; '' when it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            size = stream.seek(0, 2)
+            stream.seek(max(size - limit, 0))
+            return stream.read().decode("utf-8", "replace")
+    except OSError:
+        return ""

@@ -21,7 +21,7 @@ from windlass.core.job import Outcome
 from windlass.core.records import digest
 from windlass.core.redaction import mask
 from windlass.engine.stages import steps
-from windlass.engine.stages.context import Claim, Outside, Overtaken
+from windlass.engine.stages.context import Claim, Outside, Overtaken, read_tail
 from windlass.engine.stages.told import Told, tell, told_before
 from windlass.ports import Agent, AgentReport, AgentTask, Collected, Deadlines, RunRecord, RunResult
 
@@ -63,7 +63,9 @@ async def stop_run(claim: Claim, effect: StopRun) -> EffectDone:
     record = await _record(claim, effect.run_id)
     if record is not None and record.finished_at_ms is None:
         await steps.drained(claim, effect.run_id)
-        log = _read_tail((await runner.wait(effect.run_id)).output) if runner.is_known(effect.run_id) else ""
+        log = (
+            read_tail((await runner.wait(effect.run_id)).output, _LONGEST_LOG) if runner.is_known(effect.run_id) else ""
+        )
         closed = dataclasses.replace(
             record,
             status="finished",
@@ -164,7 +166,7 @@ async def _fetch_start(claim: Claim, effect: StartRun) -> None:
 async def _conclude(claim: Claim, effect: StartRun, setting: _Setting, result: RunResult) -> RunFinished:
     outside = claim.outside
     report = await asyncio.to_thread(setting.agent.conclude, setting.task, result)
-    log_digest = await outside.keep_text(await asyncio.to_thread(_read_tail, result.output))
+    log_digest = await outside.keep_text(await asyncio.to_thread(read_tail, result.output, _LONGEST_LOG))
     report_digest = await outside.keep_text(report.report[-_LONGEST_REPORT:])
     collected = await _collect(claim, effect, setting, report)
     patch = collected.patch
@@ -240,16 +242,6 @@ def _without_secrets(outside: Outside, collected: Collected) -> Collected:
         return replace(collected, refusals=refusals)
     refusal = "the change contains a secret that Windlass holds; it was not kept"
     return Collected(patch=None, diff=b"", refusals=(*refusals, refusal))
-
-
-def _read_tail(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            size = stream.seek(0, 2)
-            stream.seek(max(size - _LONGEST_LOG, 0))
-            return stream.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
 
 
 async def _save(

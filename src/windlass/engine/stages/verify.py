@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Awaitable
-from pathlib import Path
 
 from windlass.core import testing_commands, verification
 from windlass.core.effects import VerifyPatch, verification_run_ids
@@ -19,7 +18,7 @@ from windlass.core.job import TestRun, Verification
 from windlass.core.weakening_config import is_test_config
 from windlass.engine.execution_log import Place, Said
 from windlass.engine.stages import steps
-from windlass.engine.stages.context import Claim, Overtaken
+from windlass.engine.stages.context import Claim, Overtaken, read_tail
 from windlass.ports import Deadlines, RunResult, RunSpec
 
 _LONGEST_FILE = 1 << 20
@@ -147,7 +146,7 @@ async def _clear(claim: Claim, run_id: str) -> None:
 
 
 async def _judge(claim: Claim, result: RunResult) -> TestRun:
-    log = await asyncio.to_thread(lambda: claim.outside.redact(_tail(result.output)))
+    log = await asyncio.to_thread(lambda: claim.outside.redact(read_tail(result.output, _LONGEST_LOG)))
     log_digest = await claim.outside.keep(log.encode())
     return verification.judge(
         ended=result.ended,
@@ -156,13 +155,3 @@ async def _judge(claim: Claim, result: RunResult) -> TestRun:
         duration_s=result.duration_s,
         log_digest=log_digest,
     )
-
-
-def _tail(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            size = stream.seek(0, 2)
-            stream.seek(max(size - _LONGEST_LOG, 0))
-            return stream.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
