@@ -516,18 +516,56 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxLimits:
-    """What a sandbox may use."""
+    """What a sandbox may use. `cpus`: cores at once, in containers; 0 and 0.0 mean no limit."""
 
     memory_bytes: int = 4 << 30
     processes: int = 512
     cpu_s: int = 0
+    cpus: float = 0.0
     file_bytes: int = 2 << 30
     output_bytes: int = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A file or directory of the run's own, shown inside a container at `target`."""
+
+    source: Path
+    target: str
+    is_writable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inlet:
+    """A TCP port on the run's own loopback that leads to a Unix socket outside: a way out without a network."""
+
+    port: int
+    socket: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """A run is over, whatever its process does, `grace_s` after the last line of `file` matches `pattern`.
+
+    `file` is a name in the work directory; `pattern` is searched for in the last line that is not blank.
+    """
+
+    file: str
+    pattern: str
+    grace_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
-    """One process tree to run. `workdir` is the only writable place besides a private /tmp."""
+    """One process tree to run. `workdir` is the only writable place besides a private /tmp.
+
+    `image`: a container image; '' leaves the choice to the runner. `argv` () is the image's own command.
+    `workdir_inside`: where a container sees the work directory; '' is the same path. `reads` are shown at their own
+    paths. `is_read_only`: the work directory cannot be written to, but for the directories `writes` in it.
+    The network: none; with `egress` (host names, `.example.org` with all below it, `*` all) through a proxy that lets
+    only these through and tells of every decision; with `needs_network` and no `egress` the machine's own.
+    `start_tries`: how often a container that misses its start deadline is started, in all.
+    """
 
     id: str
     argv: tuple[str, ...]
@@ -539,13 +577,36 @@ class RunSpec:
     needs_network: bool = False
     watch: tuple[str, ...] = ()
     limits: SandboxLimits = SandboxLimits()
+    image: str = ""
+    workdir_inside: str = ""
+    mounts: tuple[Mount, ...] = ()
+    inlets: tuple[Inlet, ...] = ()
+    egress: tuple[str, ...] = ()
+    is_read_only: bool = False
+    writes: tuple[str, ...] = ()
+    ending: Ending | None = None
+    start_tries: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
+    """One decision of the egress proxy. `method`: CONNECT or a plain request's; bytes as the proxy counted them."""
+
+    at_ms: int
+    host: str
+    port: int
+    method: str
+    is_allowed: bool
+    sent_bytes: int = 0
+    received_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """How a process tree ended. `ended`: exited, timed_out, stopped, lost. `deadline`: start, idle, total or ''.
+    """How a process tree ended. `ended`: exited, timed_out, stopped, lost, or ending (see `RunSpec.ending`).
 
-    `output` is the file with what it printed (stdout and stderr interleaved), cut at the limit.
+    `deadline`: start, idle, total or ''. `output` is the file with what it printed (stdout and stderr interleaved), cut
+    at the limit. `bytes_out` is None where nobody counted; `image_digest` names the image that really ran.
     """
 
     ended: str
@@ -556,6 +617,10 @@ class RunResult:
     cpu_s: float = 0.0
     peak_memory_bytes: int = 0
     output_bytes: int = 0
+    bytes_out: int | None = None
+    contacts: tuple[Contact, ...] = ()
+    image_digest: str = ""
+    is_out_of_memory: bool = False
 
 
 class Runner(Protocol):
@@ -582,13 +647,57 @@ class Runner(Protocol):
     async def reap(self, is_wanted: Callable[[str], bool]) -> tuple[str, ...]:
         """Discard every run, living or over, of our instance that is not wanted; the ids of those that lived."""
 
-    def isolation(self) -> str:
-        """What holds the agent, in one line for people and records (`bubblewrap 0.8.0`, or what is missing)."""
+    def isolation(self, run_id: str = "") -> str:
+        """What holds this run, or any, in one line for people and records (`bubblewrap 0.8.0`, or what is missing)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What one run may use of a model: whose interface (`anthropic`, `openai`, `gemini`), with which key, how much.
+
+    `upstream` is the provider's address; `cost_limit_usd` None is no limit. The key never reaches the run.
+    """
+
+    protocol: str
+    upstream: str
+    key: str
+    cost_limit_usd: float | None = None
+
+    def __repr__(self) -> str:
+        return f"Grant(protocol={self.protocol!r}, upstream={self.upstream!r}, cost_limit_usd={self.cost_limit_usd})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """A run's own way to its model: `inlet` for its `RunSpec`, `base_url` as seen inside, `key` good for it alone."""
+
+    inlet: Inlet
+    base_url: str
+    key: str
+
+
+class ModelGateway(Protocol):
+    """Stands between agents and model providers: holds the real keys, counts, and says no when the money is spent."""
+
+    def admit(self, run_id: str, grant: Grant) -> Admission:
+        """Open the way for a run, or give what was given before. Raises Refused (gateway_unusable), Unavailable."""
+
+    def usage(self, run_id: str) -> Usage | None:
+        """What the run has used so far, as the provider's answers say; None when it never asked."""
+
+    def close(self, run_id: str) -> None:
+        """The run's key is worth nothing any more; what it used stays known until `forget`. Idempotent."""
+
+    def forget(self, run_id: str) -> None:
+        """Remove every trace of a run. Idempotent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentTask:
-    """What an agent is asked, and where. The workspace holds the start tree; prompt files are put there."""
+    """What an agent is asked, and where. The workspace holds the start tree; prompt files are put there.
+
+    `is_read_only`: the agent reads and reports, what it changes is thrown away. `cost_limit_usd` None is no limit.
+    """
 
     run_id: str
     workspace: Path
@@ -596,13 +705,16 @@ class AgentTask:
     issue: IssueSnapshot
     deadlines: Deadlines
     reads: tuple[Path, ...] = ()
+    is_read_only: bool = False
+    cost_limit_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentReport:
     """What came of a run, by the agent's own words (hostile text) and by what the runner saw.
 
-    `usage` is None when the agent reported nothing; within it, what is None was not reported.
+    `usage` is None when nothing was reported; within it, what is None was not reported. `model_access`: how the agent
+    reached its model: `gateway` (it never had the key), `environment` (it had), or '' (it was given none).
     """
 
     outcome: Outcome
@@ -611,6 +723,7 @@ class AgentReport:
     title: str = ""
     model: str = ""
     usage: Usage | None = None
+    model_access: str = ""
 
 
 class Agent(Protocol):
@@ -624,6 +737,9 @@ class Agent(Protocol):
 
     def conclude(self, task: AgentTask, result: RunResult) -> AgentReport:
         """Judge how it went and take the report out of the workspace."""
+
+    def discard(self, run_id: str) -> None:
+        """Forget what was kept for a run (keys, copies of a profile); fine when there is nothing."""
 
 
 class Prompts(Protocol):

@@ -109,6 +109,9 @@ class CatalogueAgent:
             usage=summary.usage,
         )
 
+    def discard(self, run_id: str) -> None:
+        """Nothing is kept outside the workspace."""
+
     def version_spec(self, task: AgentTask) -> RunSpec | None:
         """What to run to learn the version, in the same sandbox but without keys; None when there is no way."""
         if not self.preset.version_command:

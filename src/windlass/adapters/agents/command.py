@@ -65,6 +65,9 @@ class CommandAgent:
         """Judge the run."""
         return conclude(task, result)
 
+    def discard(self, run_id: str) -> None:
+        """Nothing is kept outside the workspace."""
+
 
 def conclude(task: AgentTask, result: RunResult) -> AgentReport:
     """The outcome of a run, by what the runner saw first and the agent's report second."""

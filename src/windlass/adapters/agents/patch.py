@@ -45,6 +45,9 @@ class PatchAgent:
         """Judge the run like any command's."""
         return command.conclude(task, result)
 
+    def discard(self, run_id: str) -> None:
+        """Nothing is kept outside the workspace."""
+
 
 def _sources() -> tuple[Path, ...]:
     """The few files of Windlass that the child imports; nothing else of it is shown to the sandbox."""

@@ -115,7 +115,7 @@ class ProcessRunner:
         """Discard the runs of our instance that nobody wants; the ids of those that were still alive."""
         return await asyncio.to_thread(self._reap, is_wanted)
 
-    def isolation(self) -> str:
+    def isolation(self, run_id: str = "") -> str:  # noqa: ARG002 - all runs are held alike
         """What holds the agent, in one line."""
         held = "control groups" if self._groups.holds_both else "limits counted by the runner, no control groups"
         if isinstance(self._sandbox, Sandbox):
