@@ -81,6 +81,7 @@ class AgentSettings(_Section):
     preset: str = Field("", description="the catalogue's entry to begin with; empty: the one of the same name")
     model: str = Field("", description="model to ask for")
     image: str = Field("", description="container image to run in")
+    profile: Path | None = Field(None, description="Windsurf only: a prepared profile; each run gets a copy of it")
     arguments: tuple[str, ...] = Field((), description="further arguments behind the preset's own")
     reads: tuple[Path, ...] = Field((), description="the agent's installation: its `bin` comes onto the PATH")
     needs_network: bool | None = Field(None, description="whether the sandbox keeps its network; a command's: no")

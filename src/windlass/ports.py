@@ -564,7 +564,8 @@ class RunSpec:
     paths. `is_read_only`: the work directory cannot be written to, but for the directories `writes` in it.
     The network: none; with `egress` (host names, `.example.org` with all below it, `*` all) through a proxy that lets
     only these through and tells of every decision; with `needs_network` and no `egress` the machine's own.
-    `start_tries`: how often a container that misses its start deadline is started, in all.
+    `start_tries`: how often a container that misses its start deadline is started, in all. `is_watch_only`: what a
+    container prints is no sign of life, only a watched file that is not empty and changes (for programs that chatter).
     """
 
     id: str
@@ -586,6 +587,7 @@ class RunSpec:
     writes: tuple[str, ...] = ()
     ending: Ending | None = None
     start_tries: int = 1
+    is_watch_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from windlass.adapters.agents.catalogue_agent import CatalogueAgent, Given
 from windlass.adapters.agents.command import CommandAgent
 from windlass.adapters.agents.patch import PatchAgent
 from windlass.adapters.agents.preset import Preset, changed
+from windlass.adapters.agents.windsurf import WindsurfAgent
 from windlass.config import AgentSettings, Settings, secret
 from windlass.core.errors import Refused
 from windlass.ports import Agent, SandboxLimits
@@ -42,7 +43,7 @@ def known_agents(settings: Settings) -> dict[str, KnownAgent]:
     found = {"patch": KnownAgent(agent=PatchAgent(), source="built in")}
     for name, preset in presets.items():
         source = "preset" if own.get(name) == preset else "agents_dir"
-        found[name] = KnownAgent(agent=CatalogueAgent(preset, Given(limits=_limits(settings))), source=source)
+        found[name] = KnownAgent(agent=_driven(preset, Given(limits=_limits(settings))), source=source)
     for name, given in settings.agents.items():
         found[name] = KnownAgent(agent=_configured(name, given, presets, settings), source="settings")
     return found
@@ -101,7 +102,22 @@ def _configured(name: str, given: AgentSettings, presets: Mapping[str, Preset], 
             hint=f"give a command, or a preset: {', '.join(sorted(presets))}",
         )
     added = Given(secrets=secrets, arguments=given.arguments, reads=reads, limits=_limits(settings))
-    return CatalogueAgent(changed(preset, f"agents.{name}", _changes(name, given, preset)), added)
+    profile = given.profile.expanduser().absolute() if given.profile else None
+    return _driven(changed(preset, f"agents.{name}", _changes(name, given, preset)), added, profile)
+
+
+def _driven(preset: Preset, given: Given, profile: Path | None = None) -> Agent:
+    """The driver for an entry's kind. Raises Refused (bad_config) on settings that the kind has no use for."""
+    if preset.kind == "windsurf" and given.arguments:
+        raise Refused(
+            f"agents.{preset.name}: the windsurf image takes no arguments", code="bad_config", hint="remove arguments"
+        )
+    if preset.kind == "windsurf":
+        return WindsurfAgent(preset, given, profile)
+    if profile is not None:
+        hint = "remove it; other agents get files by home_files in an entry of agents_dir"
+        raise Refused(f"agents.{preset.name}: only Windsurf has a profile", code="bad_config", hint=hint)
+    return CatalogueAgent(preset, given)
 
 
 def _changes(name: str, given: AgentSettings, preset: Preset) -> dict[str, Any]:

@@ -203,6 +203,9 @@ async def test_bad_requests_are_refused_with_a_code(bench: Bench) -> None:
     with pytest.raises(Refused) as caught:
         await bench.runner.start(bench.spec("true", reads=(bench.workdir / "absent",)))
     assert caught.value.code == "mount_missing"
+    with pytest.raises(Refused, match="an image") as caught:
+        await bench.runner.start(bench.spec("true", image="somewhere"))
+    assert caught.value.code == "agent_unusable"
 
 
 async def test_many_runs_leave_no_process_and_no_descriptor_behind(tmp_path: Path) -> None:

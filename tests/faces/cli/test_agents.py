@@ -56,7 +56,8 @@ def test_the_list_names_every_agent_and_where_it_comes_from(command: Command) ->
     }
     assert lines["claude-code"]["unusable"] == ""
     assert "CODEX_API_KEY" in lines["codex"]["unusable"]
-    assert "container" in lines["windsurf"]["unusable"]
+    assert "WINDSURF_TOKEN" in lines["windsurf"]["unusable"]
+    assert lines["windsurf"]["kind"] == "windsurf"
     told = command.run("list").output
     assert len(told.splitlines()) == len(lines)
 
@@ -146,6 +147,16 @@ def test_an_agent_without_its_key(command: Command, monkeypatch: pytest.MonkeyPa
 
 
 def test_an_agent_that_needs_a_container_is_refused(command: Command) -> None:
-    done = command.run("check", "windsurf")
+    command.agents = {"mine": {"preset": "claude-code", "image": "somewhere", "secrets": {"ANTHROPIC_API_KEY": KEY}}}
+    done = command.run("check", "mine")
     assert done.exit_code == 4
     assert "runs in a container" in done.stderr
+
+
+def test_windsurf_needs_a_token_a_profile_and_nothing_else(command: Command, tmp_path: Path) -> None:
+    command.agents = {"windsurf": {"secrets": {"WINDSURF_TOKEN": KEY}}}
+    assert "has no profile" in command.run("check", "windsurf").stderr
+    command.agents = {"windsurf": {"secrets": {"WINDSURF_TOKEN": KEY}, "profile": str(tmp_path), "arguments": ["-x"]}}
+    assert "takes no arguments" in command.run("check", "windsurf").stderr
+    command.agents = {"codex": {"secrets": {"CODEX_API_KEY": KEY}, "profile": str(tmp_path)}}
+    assert "only Windsurf has a profile" in command.run("check", "codex").stderr

@@ -79,7 +79,7 @@ class CatalogueAgent:
             id=task.run_id,
             argv=("sh", "-c", PRELUDE, self.name, _places(reads), str(len(homes)), *homes, *argv),
             workdir=task.workspace,
-            deadlines=_deadlines(task.deadlines, self.preset),
+            deadlines=own_deadlines(task.deadlines, self.preset),
             env=self._environment(task, values),
             stdin=stdin.encode("utf-8", errors="replace"),
             reads=(*reads, *([DRIVER] if self.preset.kind == "acp" else [])),
@@ -131,7 +131,7 @@ class CatalogueAgent:
     def check_usable(self) -> None:
         """Raises Refused (agent_unusable) when this entry cannot be run as things are."""
         preset = self.preset
-        if preset.kind == "windsurf" or preset.image:
+        if preset.image:
             hint = "there is no container runner here; choose an agent without an image"
             raise Refused(f"agent {self.name} runs in a container", code="agent_unusable", hint=hint)
         if preset.secrets and not any(self._given.secrets.get(name) for name in preset.secrets):
@@ -183,7 +183,8 @@ def _places(reads: Sequence[Path]) -> str:
     return ":".join(str(place) for place in places)
 
 
-def _deadlines(policy: Deadlines, preset: Preset) -> Deadlines:
+def own_deadlines(policy: Deadlines, preset: Preset) -> Deadlines:
+    """The policy's deadlines with the entry's own start and idle ones; the total is the shorter of both."""
     given = preset.deadlines
     return replace(
         policy,

@@ -23,7 +23,10 @@ TAIL_BYTES = 16 << 10
 MAX_TITLE_CHARS = 200
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_STAMP = re.compile(r"^\[?\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?\]?\s*(?:[-:]\s+)?")
+_TIME = r"\[?\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?\]?\s*(?:[-:]\s+)?"
+_STAMP = re.compile(rf"^{_TIME}")
+# A line that says nothing but that the work is done; a time stamp before it is usual.
+CLOSING = rf"^\s*(?:{_TIME})?[*_`\- ]*{MARKER}[*_`\- ]*\s*$"
 
 
 def put_task(workspace: Path, prompt: str) -> str:
@@ -89,7 +92,7 @@ def clean(data: bytes) -> str:
 def is_finished(report: str) -> bool:
     """Whether the last line that is not blank says so, and nothing else (a time stamp before it is usual)."""
     lines = [line.strip() for line in report.splitlines() if line.strip()]
-    return bool(lines) and _STAMP.sub("", lines[-1]).strip("*_`- ") == MARKER
+    return bool(lines) and re.match(CLOSING, lines[-1]) is not None
 
 
 def without_marker(report: str) -> str:

@@ -200,6 +200,8 @@ def _wrong_placeholders(preset: Preset) -> Iterator[str]:
 def _wrong_parts(preset: Preset) -> Iterator[str]:
     if preset.kind == "windsurf" and (preset.command or not preset.image):
         yield "kind: windsurf has an image and no command"
+    if preset.kind == "windsurf" and (preset.model or preset.home_files or preset.version_command):
+        yield "kind: windsurf lets nobody choose a model, home files or a version command"
     if preset.kind != "windsurf" and not (preset.command and isinstance(preset.command[0], str)):
         yield "command: it must begin with a program"
     if preset.events == "jsonl" and preset.outcome.finished_by == "events" and not preset.fields.finished:

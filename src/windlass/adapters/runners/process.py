@@ -74,7 +74,7 @@ class ProcessRunner:
     async def start(self, spec: RunSpec) -> bool:
         """Start, or adopt; True when it was started now.
 
-        Raises Refused: run_id_invalid, workdir_missing, mount_missing.
+        Raises Refused: run_id_invalid, workdir_missing, mount_missing, agent_unusable (it needs a container).
         """
         return await asyncio.to_thread(self._start, spec)
 
@@ -137,6 +137,9 @@ class ProcessRunner:
     def _start(self, spec: RunSpec) -> bool:
         self._collect()
         run = self._directory(spec.id)
+        if spec.image:
+            hint = "set up a container engine, or choose an agent without an image"
+            raise Refused(f"{spec.image} is an image, and there are no containers", code="agent_unusable", hint=hint)
         if not spec.workdir.is_dir():
             raise Refused(f"no work directory {spec.workdir}", code="workdir_missing", hint="make it before the start")
         bubblewrap.readable(spec.reads)
