@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import parts
 
-pytest_plugins = ["tests.support.postgres", "tests.support.databases", "tests.support.stores"]
+pytest_plugins = ["tests.support.postgres", "tests.support.databases", "tests.support.stores", "tests.support.engines"]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -28,6 +28,7 @@ VALUES: dict[str, Any] = {
     "WINDLASS_FORGE_APP_ID": "12345",
     "WINDLASS_SANDBOX_READS": ["/opt/a", "/opt/b"],
     "WINDLASS_SANDBOX_IS_REQUIRED": True,
+    "WINDLASS_SANDBOX_RUNNER": "container",
     "WINDLASS_API_HOST": "::1",
 }
 

@@ -96,7 +96,20 @@ class SandboxSettings(_Section):
     reads: tuple[Path, ...] = Field((), description="extra paths that agents and tests may read")
     memory_bytes: int = Field(4 << 30, ge=1 << 26, description="memory of one sandbox")
     processes: int = Field(512, ge=8, description="processes of one sandbox")
+    cpus: float = Field(0.0, ge=0, le=1024, description="processors of one container at once; 0: no limit")
     is_required: bool = Field(False, description="refuse to start when the machine cannot isolate agents")
+    runner: str = Field(
+        "process", pattern="^(process|container)$", description="where runs without an image of their own go"
+    )
+    image: str = Field("", description="container image of agents and tests that name none, with runner: container")
+    engine: str = Field(
+        "", description="the container engine, unix:///PATH; empty: Podman or Docker where they usually are"
+    )
+    airlock_image: str = Field(
+        "localhost/windlass-airlock", description="image of the sidecar that is a container's way out"
+    )
+    pulls_by_digest: bool = Field(False, description="fetch images whose name holds their digest; never by a tag")
+    allows_open_network: bool = Field(False, description="containers whose agent needs a network get all of it")
 
 
 class BlobSettings(_Section):
@@ -142,6 +155,19 @@ def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Set
         raise Refused(
             _first_problem(error), code="bad_config", hint=f"mend {path or 'the WINDLASS_ variables'}"
         ) from None
+
+
+def engine_addresses(sandbox: SandboxSettings, environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Where a container engine may answer, in the order in which it is looked for."""
+    if sandbox.engine:
+        return (sandbox.engine,)
+    told = os.environ if environment is None else environment
+    own = told.get("XDG_RUNTIME_DIR", "")
+    places = (f"{own}/podman/podman.sock" if own else "", "/run/podman/podman.sock", "/run/docker.sock")
+    there = tuple(f"unix://{place}" for place in (*places, "/var/run/docker.sock") if place and Path(place).exists())
+    return tuple(address for address in (told.get("DOCKER_HOST", ""), *there) if address) or (
+        "unix:///run/docker.sock",
+    )
 
 
 def variables() -> dict[str, tuple[str, ...]]:

@@ -566,6 +566,7 @@ class RunSpec:
     only these through and tells of every decision; with `needs_network` and no `egress` the machine's own.
     `start_tries`: how often a container that misses its start deadline is started, in all. `is_watch_only`: what a
     container prints is no sign of life, only a watched file that is not empty and changes (for programs that chatter).
+    `has_writable_root`: the image's own files may be written to, in a layer that is thrown away.
     """
 
     id: str
@@ -588,6 +589,7 @@ class RunSpec:
     ending: Ending | None = None
     start_tries: int = 1
     is_watch_only: bool = False
+    has_writable_root: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

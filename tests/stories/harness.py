@@ -22,7 +22,7 @@ import httpx
 import yaml
 
 from windlass.adapters.signing import verify_ed25519
-from windlass.config import AgentSettings, ApiSettings, EngineSettings, ForgeSettings, Settings
+from windlass.config import AgentSettings, ApiSettings, EngineSettings, ForgeSettings, SandboxSettings, Settings
 from windlass.core import bundle, messages, notes
 from windlass.core.ci import GATE_CONTEXT
 from windlass.core.job import Job, State
@@ -70,6 +70,7 @@ class Plan:
     is_app: bool = False
     ci: CiRunner | None = None
     engine: Mapping[str, Any] = field(default_factory=dict)
+    sandbox: Mapping[str, Any] = field(default_factory=dict)
     slots: int = 4
 
 
@@ -398,7 +399,7 @@ class Town:
         await self.until_true(lambda: not any(self._leftovers(state)), 10.0, 0.1)
 
     def _leftovers(self, state: Path) -> list[str]:
-        left = [str(path) for name in ("workspaces", "runs") for path in (state / name).glob("*")]
+        left = [str(path) for name in ("workspaces", "runs", "containers") for path in (state / name).glob("*")]
         return left + self.processes()
 
 
@@ -472,6 +473,7 @@ def _settings(plan: Plan, root: Path, database_url: str, access: ForgeSettings) 
         forge=access,
         api=ApiSettings(port=0),
         engine=EngineSettings(**{**engine, "agent_slots_per_repository": plan.slots, **plan.engine}),
+        sandbox=SandboxSettings(**plan.sandbox),
         agents={
             name: given if isinstance(given, AgentSettings) else AgentSettings(command=given)
             for name, given in {"coder": plan.agent, **plan.agents}.items()

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from tests.support import podman
+
 
 @functools.cache
 def missing(part: str) -> str:
@@ -18,6 +20,8 @@ def missing(part: str) -> str:
             return "" if is_here else "no PostgreSQL server (apt: postgresql)"
         case "bubblewrap":
             return _bubblewrap()
+        case "podman":
+            return podman.why_missing()
         case "node":
             return "" if shutil.which("npm") and shutil.which("node") else "no Node.js with npm"
         case "openssl":

@@ -26,6 +26,11 @@ from windlass.core.job import Job, Outcome, Reason, State, TestRun, Verification
 from windlass.core.transition import Plan
 
 _BACKOFF_S = (2.0, 10.0, 30.0, 120.0, 600.0)
+# What a runner refuses because this machine is not set up for the run.
+_NO_SANDBOX = (
+    *("no_engine", "engine_unusable", "engine_refuses", "image_missing", "container_foreign", "mount_missing"),
+    *("open_network", "no_egress", "inlet_unusable", "airlock_shut"),
+)
 _LONGEST_FEEDBACK = 12_000
 
 Answer = BranchCreated | RunFinished | PatchVerified | PatchPushed | PullRequestOpened
@@ -142,6 +147,7 @@ def failed(plan: Plan, event: EffectFailed) -> None:
         "repository_unusable": Reason.REPOSITORY_UNUSABLE,
         "bad_policy": Reason.REPOSITORY_UNUSABLE,
         "agent_unusable": Reason.AGENT_FAILED,
+        **dict.fromkeys(_NO_SANDBOX, Reason.INFRASTRUCTURE),
     }.get(event.code, Reason.FORGE_REFUSED)
     fatal = {Reason.REPOSITORY_UNUSABLE, Reason.FORGE_REFUSED}
     (fail if reason in fatal and job.patch is None else escalate)(plan, reason, event.message)

@@ -12,12 +12,12 @@ from typing import Any
 from windlass.adapters.agents.catalogue_agent import CatalogueAgent
 from windlass.adapters.agents.preset import as_document
 from windlass.adapters.agents.trial import attempt
-from windlass.adapters.runners.process import ProcessRunner
 from windlass.config import Settings
 from windlass.core.errors import NotFound, Refused
 from windlass.core.redaction import mask
 from windlass.faces.cli.options import AgentTrialOptions
 from windlass.wiring.agents import KnownAgent, agent_keys, known_agents, with_environment
+from windlass.wiring.runners import runner_of
 
 
 def listed(settings: Settings) -> tuple[dict[str, Any], ...]:
@@ -41,18 +41,20 @@ def tried(settings: Settings, options: AgentTrialOptions) -> dict[str, Any]:
 
 
 async def _tried(settings: Settings, known: KnownAgent, options: AgentTrialOptions, root: Path) -> dict[str, Any]:
-    runner = ProcessRunner(root / "runs", instance=f"check-{randomness.token_hex(4)}")
+    runner = runner_of(settings.sandbox, root, instance=f"check-{randomness.token_hex(4)}")
     reads = (*settings.sandbox.reads, *options.mounts)
     try:
         trial = await attempt(known.agent, runner, root, options.timeout_s, tuple(p.absolute() for p in reads))
     finally:
+        isolation = runner.isolation("trial")
         await runner.reap(lambda _: False)
+        await runner.close()
     hidden = agent_keys(settings)
     return {
         "agent": options.name,
         "is_good": trial.is_good,
         "version": mask(trial.version, hidden),
-        "isolation": runner.isolation(),
+        "isolation": isolation,
         "outcome": trial.outcome.value,
         "detail": mask(trial.detail, hidden),
         "duration_s": round(trial.duration_s, 3),

@@ -43,7 +43,7 @@ def known_agents(settings: Settings) -> dict[str, KnownAgent]:
     found = {"patch": KnownAgent(agent=PatchAgent(), source="built in")}
     for name, preset in presets.items():
         source = "preset" if own.get(name) == preset else "agents_dir"
-        found[name] = KnownAgent(agent=_driven(preset, Given(limits=_limits(settings))), source=source)
+        found[name] = KnownAgent(agent=_driven(preset, Given(limits=sandbox_limits(settings))), source=source)
     for name, given in settings.agents.items():
         found[name] = KnownAgent(agent=_configured(name, given, presets, settings), source="settings")
     return found
@@ -92,7 +92,8 @@ def _configured(name: str, given: AgentSettings, presets: Mapping[str, Preset], 
             needs_network=bool(given.needs_network),
             env={**given.environment, **secrets},
             reads=reads,
-            limits=_limits(settings),
+            limits=sandbox_limits(settings),
+            image=given.image,
         )
     preset = presets.get(given.preset or name)
     if preset is None:
@@ -101,7 +102,7 @@ def _configured(name: str, given: AgentSettings, presets: Mapping[str, Preset], 
             code="bad_config",
             hint=f"give a command, or a preset: {', '.join(sorted(presets))}",
         )
-    added = Given(secrets=secrets, arguments=given.arguments, reads=reads, limits=_limits(settings))
+    added = Given(secrets=secrets, arguments=given.arguments, reads=reads, limits=sandbox_limits(settings))
     profile = given.profile.expanduser().absolute() if given.profile else None
     return _driven(changed(preset, f"agents.{name}", _changes(name, given, preset)), added, profile)
 
@@ -147,5 +148,5 @@ def _secrets(name: str, given: AgentSettings) -> dict[str, str]:
     return values
 
 
-def _limits(settings: Settings) -> SandboxLimits:
+def sandbox_limits(settings: Settings) -> SandboxLimits:
     return SandboxLimits(memory_bytes=settings.sandbox.memory_bytes, processes=settings.sandbox.processes)

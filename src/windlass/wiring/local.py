@@ -22,7 +22,6 @@ from typing import Any
 import httpx
 
 from windlass.adapters.git import GitRepositories, fetch_branch_into, import_repository
-from windlass.adapters.runners.process import ProcessRunner
 from windlass.config import AgentSettings, ApiSettings, EngineSettings, ForgeSettings, SandboxSettings, Settings
 from windlass.core.ci import GATE_CONTEXT, relevant
 from windlass.core.errors import Failed, Refused, Unavailable
@@ -38,6 +37,7 @@ from windlass.wiring.agents import with_environment
 from windlass.wiring.parts import Windlass, build
 from windlass.wiring.preflight import free_number, insist_on_mounts
 from windlass.wiring.preview import detected_tests, split_issue
+from windlass.wiring.runners import runner_of
 from windlass.wiring.service import api_of, listening
 
 BOT = "windlass-bot"
@@ -128,7 +128,7 @@ class SandboxedCi:
     """The local forge's CI: the repository's own test command in the same sandbox as every other hostile code."""
 
     def __init__(self, root: Path, options: RunOptions) -> None:
-        self._runner = ProcessRunner(root, instance=f"ci-{randomness.token_hex(4)}")
+        self._runner = runner_of(_sandbox(options), root, instance=f"ci-{randomness.token_hex(4)}")
         self._reads = tuple(path.absolute() for path in options.mounts)
 
     async def run(self, run_id: str, workspace: Path, command: str) -> CiResult:
@@ -142,8 +142,8 @@ class SandboxedCi:
             deadlines=limits,
             reads=self._reads,
         )
-        await self._runner.start(spec)
         try:
+            await self._runner.start(spec)
             result = await self._runner.wait(name)
             output = await asyncio.to_thread(result.output.read_bytes)
         finally:
@@ -151,6 +151,10 @@ class SandboxedCi:
         code = 124 if result.exit_code is None else result.exit_code
         text = output[-200_000:].decode("utf-8", "replace")
         return CiResult(exit_code=code, output=text, duration_s=result.duration_s)
+
+    async def close(self) -> None:
+        """Let go of what is open."""
+        await self._runner.close()
 
 
 @contextlib.asynccontextmanager
@@ -187,6 +191,7 @@ async def session(options: RunOptions, workdir: Path, on_change: OnChange) -> As
                 )
     finally:
         await forge.stop()
+        await ci.close()
 
 
 @contextlib.asynccontextmanager
@@ -219,7 +224,7 @@ def _settings(options: RunOptions, workdir: Path, base_url: str, token: str) -> 
         forge=ForgeSettings(api_url=f"{base_url}/api/v3", token=token, webhook_secret=randomness.token_urlsafe(24)),
         api=ApiSettings(port=_free_port(), public_url=base_url),
         engine=EngineSettings(poll_interval_s=0.05, reconcile_period_s=15, drain_s=3),
-        sandbox=SandboxSettings(reads=tuple(path.absolute() for path in options.mounts)),
+        sandbox=_sandbox(options),
         agents={"command": AgentSettings(command=options.agent_command)} if options.agent_command else {},
         agents_dir=options.agents_dir,
         default_agent=options.agent or ("command" if options.agent_command else "patch"),
@@ -227,6 +232,11 @@ def _settings(options: RunOptions, workdir: Path, base_url: str, token: str) -> 
     )
     variables, needs_network = options.agent_environment, options.agent_network
     return with_environment(settings, name, variables, model=options.model, needs_network=needs_network)
+
+
+def _sandbox(options: RunOptions) -> SandboxSettings:
+    reads = tuple(path.absolute() for path in options.mounts)
+    return SandboxSettings(reads=reads, runner="container" if options.image else "process", image=options.image)
 
 
 def _free_port() -> int:

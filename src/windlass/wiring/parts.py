@@ -21,7 +21,7 @@ from windlass.adapters.github import AppAuth, TokenAuth, github_forge, translate
 from windlass.adapters.logs import SecretRedactor, correlation_key
 from windlass.adapters.notify import LogNotifier
 from windlass.adapters.prompts import JinjaPrompts
-from windlass.adapters.runners.process import ProcessRunner
+from windlass.adapters.runners.routed import RoutedRunner
 from windlass.adapters.signing import Ed25519FileSigner, verify_ed25519
 from windlass.adapters.storage import SqlStore, make_engine, migrate
 from windlass.adapters.storage.execution_logs import SqlLogIndex
@@ -43,8 +43,9 @@ from windlass.engine.queries import Queries
 from windlass.engine.reconcile import Reconciler
 from windlass.engine.schedule import Duty, Schedule
 from windlass.engine.stages.context import Outside, StageSettings
-from windlass.ports import Blobs, Forge, SandboxLimits
-from windlass.wiring.agents import agent_keys, agents_of
+from windlass.ports import Blobs, Forge
+from windlass.wiring.agents import agent_keys, agents_of, sandbox_limits
+from windlass.wiring.runners import runner_of
 
 log = logging.getLogger("windlass.wiring")
 
@@ -78,6 +79,7 @@ class Windlass:
     engine: sa.Engine
     store: SqlStore
     forge: Forge
+    runner: RoutedRunner
     outside: Outside
     door: Door
     intake: Intake
@@ -110,6 +112,7 @@ class Windlass:
 
     async def close(self) -> None:
         """Let go of everything that is open; for an engine that was never started, or is stopped."""
+        await self.runner.close()
         await self.forge.close()
         await asyncio.to_thread(self.store.close)
         if self.lock is not None:
@@ -190,7 +193,7 @@ def _joined(
     redactor = SecretRedactor(key=correlation_key(state / "redaction-key"), known=(*hidden, *known_secrets(settings)))
     steps = ExecutionLog(store, SqlLogIndex(store.connections), blobs, redactor, clock)
     journal = Journal(steps)
-    runner = ProcessRunner(state / "runs", instance=settings.instance)
+    runner = runner_of(settings.sandbox, state, instance=settings.instance)
     _insist_on_sandbox(settings, runner)
     repositories = GitRepositories(state / "mirrors")
     outside = Outside(
@@ -219,6 +222,7 @@ def _joined(
         engine=engine,
         store=store,
         forge=forge,
+        runner=runner,
         outside=outside,
         door=door,
         intake=intake,
@@ -357,7 +361,7 @@ def _stage_settings(settings: Settings, state: Path, hidden: Sequence[str]) -> S
         test_command=settings.test_command,
         reads=tuple(path.expanduser().absolute() for path in settings.sandbox.reads),
         public_url=settings.api.public_url,
-        sandbox_limits=SandboxLimits(memory_bytes=settings.sandbox.memory_bytes, processes=settings.sandbox.processes),
+        sandbox_limits=sandbox_limits(settings),
         secrets=tuple(hidden),
     )
 
@@ -375,10 +379,12 @@ def _durable_settings(settings: Settings) -> DurableSettings:
     )
 
 
-def _insist_on_sandbox(settings: Settings, runner: ProcessRunner) -> None:
+def _insist_on_sandbox(settings: Settings, runner: RoutedRunner) -> None:
     notice = runner.notice()
     if not notice:
         return
     if settings.sandbox.is_required:
-        raise Refused(f"agents cannot be isolated here: {notice}", code="no_sandbox", hint="install bubblewrap")
+        raise Refused(
+            f"agents cannot be isolated here: {notice}", code="no_sandbox", hint="install bubblewrap or an engine"
+        )
     log.warning("agents are not isolated on this machine", extra={"notice": notice})

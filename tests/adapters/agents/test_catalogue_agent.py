@@ -179,11 +179,20 @@ def test_its_own_deadlines_never_lengthen_the_whole(tmp_path: Path) -> None:
     assert shell("true", deadlines={"total_s": 999}).spec(desk.task()).deadlines == PATIENT
 
 
+def test_an_image_of_its_own_goes_with_the_run_and_its_version(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, "bare")
+    agent = shell("true", image="some/image", version_command=["true"])
+    version = agent.version_spec(desk.task())
+    assert version is not None
+    assert (agent.spec(desk.task()).image, version.image) == ("some/image", "some/image")
+    driven = shell("true", image="some/image", kind="acp")
+    with pytest.raises(Refused, match="driven from this machine"):
+        driven.check_usable()
+
+
 def test_what_cannot_be_run_here_is_refused_before_anything(tmp_path: Path) -> None:
     desk = Desk(tmp_path, "bare")
     for agent, message in (
-        (CatalogueAgent(shipped()["windsurf"]), "runs in a container"),
-        (shell("true", image="some/image"), "runs in a container"),
         (CatalogueAgent(shipped()["codex"]), "CODEX_API_KEY or OPENAI_API_KEY is not given"),
         (CatalogueAgent(shipped()["codex"], Given(secrets={"OPENAI_API_KEY": ""})), "is not given"),
     ):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from tests.support.podman import IMAGE, Podman
 
 from windlass.faces.cli.main import windlass
 from windlass.wiring.tools import WiredTools
@@ -146,11 +147,26 @@ def test_an_agent_without_its_key(command: Command, monkeypatch: pytest.MonkeyPa
     assert command.run("check", "mine", "--agent-env", "MY_KEY").exit_code == 0
 
 
-def test_an_agent_that_needs_a_container_is_refused(command: Command) -> None:
+def test_an_agent_that_needs_a_container_is_refused_without_an_engine(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WINDLASS_SANDBOX_ENGINE", "unix:///nowhere/engine.sock")
     command.agents = {"mine": {"preset": "claude-code", "image": "somewhere", "secrets": {"ANTHROPIC_API_KEY": KEY}}}
     done = command.run("check", "mine")
     assert done.exit_code == 4
-    assert "runs in a container" in done.stderr
+    assert "no container engine answers" in done.stderr
+
+
+@pytest.mark.needs("podman")
+def test_an_agent_is_tried_in_a_container(command: Command, podman: Podman, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WINDLASS_SANDBOX_ENGINE", podman.address)
+    command.entry("mine", MEND, image=IMAGE)
+    done = command.run("check", "mine", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["is_good"]
+    assert "container, network none" in found["isolation"]
+    assert podman.names() == []
 
 
 def test_windsurf_needs_a_token_a_profile_and_nothing_else(command: Command, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Any agent of the catalogue, behind the one exchange of files; fills `ports.Agent`.
 
 A small shell prelude puts the entry's files into the fresh home directory and the agent's own installation on the PATH,
-then becomes the agent. Keys travel in the environment only, never on a command line. Refused: an entry that needs a
-container where none is wired, and a run without any of the keys that the agent needs.
+then becomes the agent. Keys travel in the environment only, never on a command line. An image needs `sh` for it and
+nothing else. Refused: a run without any of the keys that the agent needs.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ class CatalogueAgent:
             needs_network=self.preset.needs_network,
             watch=(exchange.REPORT, OUTPUT),
             limits=self._given.limits,
+            image=self.preset.image,
         )
 
     def conclude(self, task: AgentTask, result: RunResult) -> AgentReport:
@@ -118,7 +119,14 @@ class CatalogueAgent:
             return None
         reads = (*task.reads, *(Path(path) for path in self.preset.reads), *self._given.reads)
         argv = ("sh", "-c", PRELUDE, self.name, _places(reads), "0", *self.preset.version_command)
-        return RunSpec(id=task.run_id, argv=argv, workdir=task.workspace, deadlines=task.deadlines, reads=reads)
+        return RunSpec(
+            id=task.run_id,
+            argv=argv,
+            workdir=task.workspace,
+            deadlines=task.deadlines,
+            reads=reads,
+            image=self.preset.image,
+        )
 
     def parse_events(self, result: RunResult) -> Iterator[AgentEvent]:
         """The agent's steps, out of what it printed. The reader for a run that still goes on is `reading`."""
@@ -131,9 +139,9 @@ class CatalogueAgent:
     def check_usable(self) -> None:
         """Raises Refused (agent_unusable) when this entry cannot be run as things are."""
         preset = self.preset
-        if preset.image:
-            hint = "there is no container runner here; choose an agent without an image"
-            raise Refused(f"agent {self.name} runs in a container", code="agent_unusable", hint=hint)
+        if preset.image and preset.kind == "acp":
+            hint = "leave its image out, or use an entry of kind command"
+            raise Refused("an agent of kind acp is driven from this machine", code="agent_unusable", hint=hint)
         if preset.secrets and not any(self._given.secrets.get(name) for name in preset.secrets):
             names = " or ".join(preset.secrets)
             hint = f"set agents.{self.name}.secrets or secret_files, or use --agent-env"

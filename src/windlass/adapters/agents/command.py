@@ -23,7 +23,7 @@ class CommandAgent:
 
     `noise`: patterns, as in `.gitignore`, of what it leaves behind besides the exchange's own files. `env`: what it
     needs to know (its keys); values reach the process only. `reads`: paths of its own installation that the sandbox
-    must show.
+    must show. `image`: a container image that it runs in; '' leaves that to the runner.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class CommandAgent:
         env: Mapping[str, str] | None = None,
         reads: Sequence[Path] = (),
         limits: SandboxLimits | None = None,
+        image: str = "",
     ) -> None:
         self.name = name
         self.noise: tuple[str, ...] = (*exchange.NOISE, *noise)
@@ -44,6 +45,7 @@ class CommandAgent:
         self._env = dict(env or {})
         self._reads = tuple(reads)
         self._limits = limits or SandboxLimits()
+        self._image = image
 
     def spec(self, task: AgentTask) -> RunSpec:
         """Put the task into the workspace and say what to run."""
@@ -59,6 +61,7 @@ class CommandAgent:
             needs_network=self._needs_network,
             watch=(exchange.REPORT,),
             limits=self._limits,
+            image=self._image,
         )
 
     def conclude(self, task: AgentTask, result: RunResult) -> AgentReport:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,7 +75,7 @@ async def attempt(agent: Agent, runner: Runner, root: Path, total_s: float, read
     if report.outcome is Outcome.INFRA_ERROR and _is_missing(result):
         raise _missing(agent.name, report.detail)
     litter = await asyncio.to_thread(_litter, workspace)
-    check = RunSpec(id="check", argv=("python3", "-B", "-c", CHECK), workdir=workspace, deadlines=SHORT)
+    check = RunSpec(id="check", argv=(sys.executable, "-B", "-c", CHECK), workdir=workspace, deadlines=SHORT)
     is_mended = (await _run(runner, check)).exit_code == 0
     return _found(agent, report, result, version, is_mended, litter)
 
@@ -104,7 +105,7 @@ def _task(workspace: Path, total_s: float, reads: tuple[Path, ...]) -> AgentTask
 
 
 async def _version(agent: Agent, runner: Runner, task: AgentTask) -> str:
-    spec = agent.version_spec(task) if isinstance(agent, CatalogueAgent) and not agent.preset.image else None
+    spec = agent.version_spec(task) if isinstance(agent, CatalogueAgent) else None
     if spec is None:
         return ""
     result = await _run(runner, replace(spec, id="version", deadlines=SHORT))

@@ -61,6 +61,16 @@ class RunDirectory:
         finally:
             os.close(fd)
 
+    def try_hold(self) -> int | None:
+        """The lock as a descriptor that the caller closes; None when somebody holds the run. Never waits."""
+        fd = os.open(self.at / "alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        return fd
+
     def is_alive(self) -> bool:
         """Whether somebody holds the run: its shim, or for a moment its starter."""
         try:
@@ -79,6 +89,10 @@ class RunDirectory:
     def owner(self) -> dict[str, Any]:
         """`instance` and `groups` (directories) of the run; {} when it was never written."""
         return _read(self.at / "owner.json")
+
+    def read(self, name: str) -> dict[str, Any]:
+        """One of our JSON files; {} when it is not there or not whole."""
+        return _read(self.at / name)
 
     def write(self, name: str, value: dict[str, Any]) -> None:
         """Write one of our JSON files, all or nothing."""

@@ -28,6 +28,7 @@ class RunOptions:
     agent_environment: Mapping[str, str] = field(default_factory=dict)
     agents_dir: Path | None = None
     model: str = ""
+    image: str = ""
     test_command: str = ""
     base: str = ""
     mounts: tuple[Path, ...] = ()

@@ -29,6 +29,7 @@ _LARGEST_ISSUE = 1 << 20
 @click.option("--agent-command", default="", help="Any command line as the agent; it works in the current directory.")
 @click.option("--agents-dir", type=click.Path(path_type=Path), help="Agents of your own: NAME.yaml each.")
 @click.option("--model", default="", help="Model to ask the agent for.")
+@click.option("--image", default="", help="Run agent and tests in containers of this image.")
 @click.option("--agent-network", is_flag=True, help="Let the agent's sandbox reach the network.")
 @click.option("--agent-env", multiple=True, metavar="NAME", help="Hand this variable to the agent (repeatable).")
 @click.option("--test-command", default="", help="Test command; default: the policy's, else detected.")

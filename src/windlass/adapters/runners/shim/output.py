@@ -16,14 +16,23 @@ SMALL_BYTES = 4096
 class Output:
     """What was printed: the head goes to the file at once, of the rest only the newest bytes are kept in memory."""
 
-    def __init__(self, path: str, limit: int) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    def __init__(self, path: str, limit: int, *, goes_on: bool = False) -> None:
+        """`goes_on`: behind what somebody before us wrote of the same run; `total` tells how much that is."""
+        fresh = os.O_APPEND if goes_on else os.O_TRUNC
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | fresh | os.O_CLOEXEC, 0o600)
         self._tail_limit = min(limit // 2, TAIL_BYTES)
         self._head_left = limit - self._tail_limit
         self._tail: deque[bytes] = deque()
         self._tail_bytes = 0
-        self.total = 0
-        self._kept = 0
+        self.total = self._kept = self._found()
+
+    def _found(self) -> int:
+        size = os.fstat(self._file).st_size
+        if size > self._head_left:  # a tail was written, but not the result: it is read once more
+            os.ftruncate(self._file, self._head_left)
+        found = min(size, self._head_left)
+        self._head_left -= found
+        return found
 
     def add(self, data: bytes) -> None:
         self.total += len(data)

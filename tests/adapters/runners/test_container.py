@@ -1,0 +1,1 @@
+"""Containers with a real engine: what only they can get wrong."""
