@@ -138,7 +138,10 @@ class Transaction(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """What the tables keep of one run."""
+    """What the tables keep of one run. `step`, `candidate`: its place in the workflow and there.
+
+    `bytes_out` None: nobody counted.
+    """
 
     id: str
     job_id: str
@@ -157,6 +160,13 @@ class RunRecord:
     cpu_s: float = 0.0
     peak_memory_bytes: int = 0
     detail: str = ""
+    purpose: str = ""
+    step: int = 0
+    candidate: int = 0
+    findings_digest: str = ""
+    image_digest: str = ""
+    model_access: str = ""
+    bytes_out: int | None = None
 
 
 class Store(Protocol):
@@ -486,6 +496,9 @@ class Repositories(Protocol):
 
     async def graft(self, repo: str, base: str, other: str, paths: Sequence[str]) -> str:
         """The tree of `base` with `paths` as they are in `other` (absent there: removed); the tree's id."""
+
+    async def changed_paths(self, repo: str, before: str, after: str) -> tuple[str, ...]:
+        """What differs between two commits or trees, by path."""
 
     async def commit(
         self, repo: str, *, tree_sha: str, parent_sha: str, message: str, author: tuple[str, str], at_ms: int

@@ -32,14 +32,20 @@ def test_every_key_can_be_set() -> None:
         "protect_paths": ["secrets/**"],
         "require_red_to_green": True,
         "pull_labels": ["x"],
+        "workflow": ["coder", {"parallel": ["reviewer", {"role": "reviewer", "agent": "codex"}]}, "tester"],
         "limits": {"agent_attempts": 5, "checks_quiet_s": 0},
     }
     policy = parse(document, digest="d")
     assert set(document) - {"version"} == {f.name for f in dataclasses.fields(Policy)} - {"digest"}
-    for name in set(document) - {"version", "limits"}:
+    for name in set(document) - {"version", "limits", "workflow"}:
         wanted = tuple(document[name]) if isinstance(document[name], list) else document[name]
         assert getattr(policy, name) == wanted
     assert policy.limits == Limits(agent_attempts=5, checks_quiet_s=0)
+    assert [[(m.role, m.agent) for m in step.members] for step in policy.workflow] == [
+        [("coder", "")],
+        [("reviewer", ""), ("reviewer", "codex")],
+        [("tester", "")],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,6 @@ START = "5" * 40
 class Bench:
     """A runner, an agent and trees that remember what they were asked."""
 
-    name = "script"
-    noise: tuple[str, ...] = ()
-
     def __init__(self, world: World, home: Path) -> None:
         self.world, self.home = world, home
         self.started: list[str] = []
@@ -56,7 +53,7 @@ class Bench:
         output.write_text("it said something")
         return RunResult(ended=self.ended, exit_code=0, deadline="", duration_s=0.1, output=output)
 
-    def isolation(self) -> str:
+    def isolation(self, run_id: str = "") -> str:
         return "none"
 
     async def stop(self, run_id: str) -> None:
@@ -100,6 +97,20 @@ class Bench:
         return "8" * 40
 
 
+class Script:
+    """The bench as an agent: what it is asked and says is the bench's."""
+
+    name = "script"
+    noise: tuple[str, ...] = ()
+
+    def __init__(self, bench: Bench) -> None:
+        self.spec, self.conclude = bench.spec, bench.conclude
+        self.forgotten: list[str] = []
+
+    def discard(self, run_id: str) -> None:
+        self.forgotten.append(run_id)
+
+
 class Quiet:
     """The world's forge, on which nobody comments."""
 
@@ -135,7 +146,7 @@ class Teller:
 def bench(small: World, tmp_path: Path) -> Bench:
     made = Bench(small, tmp_path)
     settings = dataclasses.replace(small.outside.settings, default_agent="script", test_command="true")
-    agents: Mapping[str, Any] = {"script": made}
+    agents: Mapping[str, Any] = {"script": Script(made)}
     parts: Any = {
         "runner": made,
         "repositories": made,

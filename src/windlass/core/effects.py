@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from windlass.core.events import Check
-from windlass.core.job import IssueSnapshot, PatchRef, TaskType, Verification
+from windlass.core.job import IssueSnapshot, PatchRef, RunNote, TaskType, Verification
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +25,11 @@ class CreateBranch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartRun:
-    """Have the agent work from `start_sha`. `purpose`: implement, fix_ci, address_review. `feedback` is hostile text.
+    """Have the agent work from `start_sha`, on the tree of `handed` when there is a change already.
 
-    `feedback_digest` names a blob with the log that explains it; `failed_checks` are those of the forge.
+    `purpose`: see `core.prompt.PURPOSES`. `feedback` is hostile text, `feedback_digest` names a blob with the log that
+    explains it; `failed_checks` are those of the forge; `findings` name blobs. `is_read_only`: what the agent changes
+    is thrown away. `cost_limit_microusd` None is no limit. `number` tells the candidates of one step apart.
     """
 
     run_id: str
@@ -41,6 +43,12 @@ class StartRun:
     feedback: str = ""
     feedback_digest: str = ""
     failed_checks: tuple[Check, ...] = ()
+    handed: PatchRef | None = None
+    findings: tuple[str, ...] = ()
+    is_read_only: bool = False
+    cost_limit_microusd: int | None = None
+    step: int = 0
+    number: int = 0
     kind: Literal["StartRun"] = "StartRun"
 
 
@@ -82,7 +90,10 @@ class PushPatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenPullRequest:
-    """Open the pull request from `branch`, or bring ours up to date (title, body, labels, attached report)."""
+    """Open the pull request from `branch`, or bring ours up to date (title, body, labels, attached report).
+
+    `findings` name blobs with what reviewing agents found.
+    """
 
     branch: str
     base_ref: str
@@ -93,6 +104,8 @@ class OpenPullRequest:
     verification: Verification | None
     agent: str
     requested_by: str
+    findings: tuple[str, ...] = ()
+    run_notes: tuple[RunNote, ...] = ()
     kind: Literal["OpenPullRequest"] = "OpenPullRequest"
 
 

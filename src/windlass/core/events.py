@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from windlass.core.findings import FindingRef
 from windlass.core.job import IssueSnapshot, Outcome, PatchRef, TaskType, Verification
 
 
@@ -90,7 +91,9 @@ class RunStarted:
 class RunFinished:
     """Answers StartRun. `patch` is kept already; `report_digest` is the agent's own report (blob).
 
-    `prompt_digest`, `prompt_manifest_digest` and `prompt_flags` as in RunStarted.
+    `prompt_digest`, `prompt_manifest_digest` and `prompt_flags` as in RunStarted. `findings` are a reviewer's, their
+    texts in the blob `findings_digest`. `cost_microusd` None is not known. `model_access`: gateway, environment or '';
+    `denied_hosts`: what the run tried to reach and was not let through to.
     """
 
     seq: int
@@ -108,6 +111,13 @@ class RunFinished:
     prompt_manifest_digest: str = ""
     prompt_flags: tuple[str, ...] = ()
     redactions: tuple[str, ...] = ()
+    agent: str = ""
+    findings: tuple[FindingRef, ...] = ()
+    findings_digest: str = ""
+    cost_microusd: int | None = None
+    model_access: str = ""
+    image_digest: str = ""
+    denied_hosts: tuple[str, ...] = ()
     kind: Literal["RunFinished"] = "RunFinished"
 
 

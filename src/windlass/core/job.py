@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
+from windlass.core.findings import FindingRef
 from windlass.core.policy import Policy
 
 
@@ -46,6 +47,9 @@ class Reason(enum.StrEnum):
     CI_ACTION_REQUIRED = "ci_action_required"
     CI_RED_ON_BASE = "ci_red_on_base"
     CHANGES_REQUESTED = "changes_requested"
+    FINDINGS_OPEN = "findings_open"
+    OSCILLATING = "oscillating"
+    MONEY = "money"
     REVIEW_TIMED_OUT = "review_timed_out"
     HEAD_MOVED = "head_moved"
     ASKED_AGAIN = "asked_again"
@@ -159,11 +163,18 @@ class Verification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budgets:
-    """What is used up so far. Each counter has one owner in `core.workflow` and survives restarts."""
+    """What is used up so far. Each counter has one owner in `core.workflow` and survives restarts.
+
+    `cost_microusd` adds up what runs are known to have cost, in millionths of a dollar; `unpriced_runs` counts those
+    of which it is not known.
+    """
 
     agent_attempts: int = 0
     ci_fix_rounds: int = 0
     review_rounds: int = 0
+    rework_rounds: int = 0
+    cost_microusd: int = 0
+    unpriced_runs: int = 0
     flake_reruns: int = 0
     revivals: int = 0
 
@@ -174,6 +185,43 @@ class Pending:
 
     seq: int
     kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One run of the step under way. `number` tells candidates apart; `is_out` until its run is answered for."""
+
+    seq: int
+    run_id: str
+    role: str
+    agent: str
+    number: int = 0
+    is_out: bool = True
+    outcome: Outcome | None = None
+    detail: str = ""
+    refusals: tuple[str, ...] = ()
+    patch: PatchRef | None = None
+    patched_at_ms: int = 0
+    report_digest: str = ""
+    report_title: str = ""
+    findings: tuple[FindingRef, ...] = ()
+    findings_digest: str = ""
+    verification: Verification | None = None
+
+    @property
+    def has_change(self) -> bool:
+        """Whether it finished with a change that may be published."""
+        return self.outcome is Outcome.COMPLETED and self.patch is not None and not self.refusals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunNote:
+    """One line about a run that counted, for the pull request. `words`: how it ended, ours."""
+
+    run_id: str
+    role: str
+    agent: str
+    words: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +238,10 @@ class Approval:
 class Job:
     """Everything that is known about one job.
 
-    `seq` numbers its effects; `deadline_at_ms` is None only when the job is terminal.
+    `seq` numbers its effects; `deadline_at_ms` is None only when the job is terminal. `step` is the place in the
+    policy's workflow and `crew` the runs of that step; `handed` is the change that they were given, `notes` the blobs
+    of findings that the coder has to address, `remarks` those of the newest reviews. `trees_judged` and `marks_found`
+    remember what reviewing agents have seen and said in this round, to tell when the work goes in circles.
     """
 
     id: str
@@ -218,6 +269,15 @@ class Job:
     run_id: str | None = None
     purpose: str = "implement"
     start_sha: str = ""
+    step: int = 0
+    crew: tuple[Member, ...] = ()
+    handed: PatchRef | None = None
+    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    trees_judged: tuple[str, ...] = ()
+    marks_found: tuple[tuple[str, ...], ...] = ()
+    run_notes: tuple[RunNote, ...] = ()
+    written_by: str = ""
     observing_seq: int | None = None
     observe_again: bool = False
     comment_seq: int | None = None

@@ -7,12 +7,12 @@ path, because a rule that is silently ignored is worse than none. Parsing takes 
 from __future__ import annotations
 
 import dataclasses
-import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from windlass.core.errors import Refused
+from windlass.core.policy_reading import mapping_of, no_unknown, wrong
+from windlass.core.roles import STRAIGHT, Step, parse_workflow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,7 @@ class Limits:
     agent_attempts: int = 2
     ci_fix_rounds: int = 2
     review_rounds: int = 3
+    rework_rounds: int = 2
     flake_reruns: int = 1
     revivals: int = 5
     run_start_s: int = 300
@@ -37,6 +38,8 @@ class Limits:
     patch_files: int = 300
     patch_bytes: int = 5_000_000
     prompt_tokens: int = 24_000
+    run_cost_cents: int = 0
+    job_cost_cents: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,7 @@ class Policy:
     label: str = "AI-Ready"
     base: str = ""
     agent: str = ""
+    workflow: tuple[Step, ...] = STRAIGHT
     test_command: str = ""
     requesters: tuple[str, ...] = ("admin", "maintain", "write", "triage")
     approver_permissions: tuple[str, ...] = ("admin", "maintain", "write")
@@ -58,14 +62,10 @@ class Policy:
     digest: str = ""
 
 
-# A few references to one another make a text of gigabytes when such a value is written out in full.
-_BRIEF = reprlib.Repr()
-_BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother, _BRIEF.maxlong = 2, 60, 60, 30
-_BRIEF.maxlist = _BRIEF.maxdict = _BRIEF.maxset = _BRIEF.maxtuple = 3
-
 PERMISSIONS = frozenset({"admin", "maintain", "write", "triage", "read"})
 MOST_SECONDS = 31_536_000
 _COUNTS = {"agent_attempts": (1, 20), "ci_fix_rounds": (0, 20), "review_rounds": (0, 20), "flake_reruns": (0, 5)}
+_COUNTS |= {"rework_rounds": (0, 20), "run_cost_cents": (0, 10_000_000), "job_cost_cents": (0, 10_000_000)}
 _SIZES = {"revivals": (0, 50), "patch_files": (1, 100_000), "patch_bytes": (1, 100_000_000)}
 _SIZES |= {"prompt_tokens": (2_000, 1_000_000)}
 
@@ -78,70 +78,48 @@ def parse(document: object, *, digest: str = "") -> Policy:
     if document is None:
         return Policy(digest=digest)
     known = {f.name: f for f in dataclasses.fields(Policy) if f.name not in {"limits", "digest"}}
-    mapping = _mapping(document, "the policy")
-    _no_unknown(mapping, known.keys() | {"limits", "version"}, "")
+    mapping = mapping_of(document, "the policy")
+    no_unknown(mapping, known.keys() | {"limits", "version"}, "")
     if mapping.get("version", 1) != 1:
-        raise _wrong("version", mapping["version"], "1")
+        raise wrong("version", mapping["version"], "1")
     values: dict[str, Any] = {
         name: _value(name, known[name].default, mapping[name]) for name in known if name in mapping
     }
-    limits = _limits(_mapping(mapping.get("limits", {}), "limits"))
+    limits = _limits(mapping_of(mapping.get("limits", {}), "limits"))
     return Policy(**values, limits=limits, digest=digest)
 
 
 def _limits(mapping: Mapping[str, Any]) -> Limits:
     names = {f.name for f in dataclasses.fields(Limits)}
-    _no_unknown(mapping, names, "limits.")
+    no_unknown(mapping, names, "limits.")
     for name, value in mapping.items():
         low, high = (_COUNTS | _SIZES).get(name, (0 if name == "checks_quiet_s" else 1, MOST_SECONDS))
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise _wrong(f"limits.{name}", value, f"a whole number from {low} to {high}")
+            raise wrong(f"limits.{name}", value, f"a whole number from {low} to {high}")
     return Limits(**mapping)
 
 
 def _value(name: str, default: object, value: object) -> object:
+    if name == "workflow":
+        return parse_workflow(value)
     if isinstance(default, bool):
         if not isinstance(value, bool):
-            raise _wrong(name, value, "true or false")
+            raise wrong(name, value, "true or false")
         return value
     if isinstance(default, tuple):
         return _texts(name, value)
     if not isinstance(value, str) or "\x00" in value or len(value) > 4000:
-        raise _wrong(name, value, "a text")
+        raise wrong(name, value, "a text")
     if name == "label" and not 0 < len(value) <= 50:
-        raise _wrong(name, value, "a label of 1 to 50 characters")
+        raise wrong(name, value, "a label of 1 to 50 characters")
     return value
 
 
 def _texts(name: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-        raise _wrong(name, value, "a list of texts")
+        raise wrong(name, value, "a list of texts")
     if name in {"requesters", "approver_permissions"} and not set(value) <= PERMISSIONS:
-        raise _wrong(name, value, f"a list out of {', '.join(sorted(PERMISSIONS))}")
+        raise wrong(name, value, f"a list out of {', '.join(sorted(PERMISSIONS))}")
     if name == "approver_permissions" and not value:
-        raise _wrong(name, value, "at least one permission: without approvers nothing could be merged")
+        raise wrong(name, value, "at least one permission: without approvers nothing could be merged")
     return tuple(value)
-
-
-def _mapping(value: object, what: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise _wrong(what, value, "a mapping of keys to values")
-    return value
-
-
-def _no_unknown(mapping: Mapping[str, Any], known: set[str] | frozenset[str], prefix: str) -> None:
-    for key in mapping:
-        if key not in known:
-            raise Refused(
-                f"unknown key {prefix}{_one_line(key)} in the policy",
-                code="bad_policy",
-                hint=f"known keys here: {', '.join(sorted(known))}",
-            )
-
-
-def _one_line(key: str) -> str:
-    return key if key.isprintable() and len(key) <= 60 else _BRIEF.repr(key)
-
-
-def _wrong(key: str, found: object, wanted: str) -> Refused:
-    return Refused(f"{key} in the policy is {_BRIEF.repr(found)}", code="bad_policy", hint=f"it must be {wanted}")

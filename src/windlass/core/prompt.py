@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from windlass.core.findings import Finding
 from windlass.core.job import IssueSnapshot, TaskType
 
-PURPOSES = ("implement", "fix_ci", "address_review", "review", "test")
-ROLES = ("coder", "reviewer", "tester")
+PURPOSES = ("implement", "fix_ci", "address_review", "address_findings", "continue", "review", "test")
 WRITERS = frozenset({"admin", "maintain", "write"})
 CHARS_PER_TOKEN = 4
 CUT = "… (cut)"
@@ -40,21 +40,12 @@ class Comment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What a reviewing or testing agent found. `line` is 0 when the whole file or change is meant."""
-
-    path: str
-    line: int
-    severity: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PromptRequest:
     """Everything a prompt is rendered from. All texts are hostile; `logs` are (name, text) pairs.
 
     `start_sha` is the commit the agent works from, `base_sha` the one that the project's instructions are taken from;
     `comments` are those that count already (`admitted`). `token_limit` bounds the prompt at 4 characters a token.
+    `tree_sha`, when given, is what stands in the workspace, with `change` (a diff) on the start commit.
     """
 
     repository: str
@@ -69,6 +60,9 @@ class PromptRequest:
     logs: tuple[tuple[str, str], ...] = ()
     findings: tuple[Finding, ...] = ()
     test_command: str = ""
+    tree_sha: str = ""
+    change: str = ""
+    changed_files: tuple[str, ...] = ()
     token_limit: int = 24_000
 
 

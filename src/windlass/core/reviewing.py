@@ -11,9 +11,10 @@ import dataclasses
 
 from windlass.core import approval, ci, effects, messages
 from windlass.core.ci import CiReading, CiVerdict
+from windlass.core.crew import begin_round
+from windlass.core.endings import escalate, stop_running
 from windlass.core.events import EffectDone, EffectFailed, PullRequestObserved, PullSnapshot, Review
 from windlass.core.job import Job, Reason, State
-from windlass.core.mainline import escalate, start_run, stop_running
 from windlass.core.transition import Plan
 
 LAST_LOOK_S = 60
@@ -163,8 +164,8 @@ def _retry_loose_end(plan: Plan, event: EffectFailed) -> None:
         tips = tuple(sha for sha in (*job.pushed_shas, job.base_sha, job.branch_sha) if sha)
         effect = effects.Abandon(branch=job.branch, known_shas=tips, pull_number=job.pull_number)
         plan.order(effect, delay_s=delay_s)
-    elif event.effect == "StopRun" and job.run_id is not None:
-        plan.order(effects.StopRun(run_id=job.run_id), delay_s=delay_s)
+    elif event.effect == "StopRun" and len(job.crew) == 1:  # of several, the reaper stops those that are left
+        plan.order(effects.StopRun(run_id=job.crew[0].run_id), delay_s=delay_s)
     elif event.effect == "Notify":
         subject = f"{job.repository}#{job.issue.number}: {job.state}"
         plan.order(effects.Notify(subject=subject, text=job.detail), delay_s=delay_s)
@@ -273,7 +274,7 @@ def _changes_requested(plan: Plan, pull: PullSnapshot, fresh: tuple[Review, ...]
     plan.set(budgets=dataclasses.replace(job.budgets, review_rounds=job.budgets.review_rounds + 1))
     plan.enter(State.QUEUED, deadline_s=limits.job_s)
     feedback = "\n\n".join(f"{review.reviewer} asks for changes:\n{review.body}" for review in fresh)
-    start_run(plan, purpose="address_review", start_sha=pull.head_sha, feedback=feedback)
+    begin_round(plan, purpose="address_review", start_sha=pull.head_sha, feedback=feedback)
 
 
 def _judge_checks(plan: Plan, pull: PullSnapshot) -> None:
@@ -354,7 +355,7 @@ def _red(plan: Plan, pull: PullSnapshot, reading: CiReading) -> None:
         plan.set(budgets=dataclasses.replace(budgets, ci_fix_rounds=budgets.ci_fix_rounds + 1))
         plan.enter(State.QUEUED, deadline_s=limits.job_s)
         feedback = "\n\n".join(f"{check.name}: {check.conclusion}\n{check.summary}" for check in reading.failed)
-        start_run(plan, purpose="fix_ci", start_sha=pull.head_sha, feedback=feedback, checks=reading.failed[:10])
+        begin_round(plan, purpose="fix_ci", start_sha=pull.head_sha, feedback=feedback, checks=reading.failed[:10])
 
 
 def _escalate_once(plan: Plan, reason: Reason, detail: str) -> None:

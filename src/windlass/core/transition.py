@@ -70,8 +70,10 @@ class Plan:
     def drop_work(self) -> None:
         """Whatever the main line waits for is not wanted any more; its late result will be refused."""
         if self.job.work is not None:
-            self._voided.append(self.job.work.seq)
-            self.set(work=None)
+            out = {member.seq for member in self.job.crew if member.is_out}
+            self._voided.extend(sorted(out | {self.job.work.seq}))
+            crew = tuple(dataclasses.replace(member, is_out=False) for member in self.job.crew)
+            self.set(work=None, crew=crew)
 
     def enter(self, state: State, *, deadline_s: float | None, reason: Reason | None = None, detail: str = "") -> None:
         """Go to a state with its own deadline, seconds from now (None only for terminal states)."""

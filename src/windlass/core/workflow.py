@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 from typing import assert_never
 
-from windlass.core import mainline, reviewing
+from windlass.core import crew, mainline, reviewing
+from windlass.core.endings import abandon, escalate, fail, give_way
 from windlass.core.events import (
     BranchCreated,
     DeadlinePassed,
@@ -29,7 +30,6 @@ from windlass.core.events import (
     StopRequested,
 )
 from windlass.core.job import Job, Reason, State, TaskType
-from windlass.core.mainline import escalate
 from windlass.core.policy import Policy
 from windlass.core.records import RecordDraft, plain
 from windlass.core.tasks import detect_task_type
@@ -78,7 +78,7 @@ def open_job(
     plan.say(f"{event.requested_by} asked for work on #{event.issue.number} ({event.source})")
     plan.enter(State.QUEUED, deadline_s=policy.limits.job_s)
     if event.problem:
-        mainline.fail(plan, Reason.REPOSITORY_UNUSABLE, event.problem)
+        fail(plan, Reason.REPOSITORY_UNUSABLE, event.problem)
     else:
         mainline.begin(plan)
     reviewing.refresh(plan)
@@ -155,7 +155,7 @@ def _decide(plan: Plan, event: Event) -> None:
         case EffectFailed():
             _effect_failed(plan, event)
         case RunStarted():
-            mainline.run_started(plan, event)
+            crew.run_started(plan, event)
         case BranchCreated() | RunFinished() | PatchVerified() | PatchPushed() | PullRequestOpened():
             mainline.advance(plan, event)
         case _:
@@ -163,20 +163,17 @@ def _decide(plan: Plan, event: Event) -> None:
 
 
 def _effect_failed(plan: Plan, event: EffectFailed) -> None:
-    work = plan.job.work
-    if work is not None and work.seq == event.seq:
-        mainline.failed(plan, event)
-    else:
+    if not mainline.failed(plan, event):
         reviewing.side_effect_answered(plan, event)
 
 
 def _withdraw(plan: Plan, event: IssueWithdrawn) -> None:
     if event.how == ASKED_AGAIN:
-        mainline.give_way(plan)
+        give_way(plan)
         return
     if plan.job.state in _BEFORE_PULL or plan.job.pull_number is None:
         plan.say(f"the issue was {event.how}{' by ' + event.by if event.by else ''}")
-        mainline.abandon(plan, Reason.ISSUE_WITHDRAWN, f"the issue was {event.how}")
+        abandon(plan, Reason.ISSUE_WITHDRAWN, f"the issue was {event.how}")
     else:
         reviewing.touch(plan, f"issue {event.how}")
 
@@ -184,7 +181,7 @@ def _withdraw(plan: Plan, event: IssueWithdrawn) -> None:
 def _stop(plan: Plan, event: StopRequested) -> None:
     plan.say(f"{event.by} asked to stop{': ' + event.why if event.why else ''}")
     plan.record("decision", stop_requested_by=event.by, why=event.why)
-    mainline.abandon(plan, Reason.STOPPED, f"stopped by {event.by}{': ' + event.why if event.why else ''}")
+    abandon(plan, Reason.STOPPED, f"stopped by {event.by}{': ' + event.why if event.why else ''}")
 
 
 def _deadline(plan: Plan, event: DeadlinePassed) -> None:

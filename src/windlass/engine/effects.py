@@ -160,7 +160,7 @@ class Executor:
         """After the evidence is written, never before: the sandbox and its files go."""
         if isinstance(effect, effects.StartRun):
             try:
-                await run.discard_run(self._outside, effect.run_id)
+                await run.discard_run(self._outside, effect)
             except Exception:
                 log.exception("a finished run could not be cleaned up; the reaper will", extra={"run": effect.run_id})
 

@@ -11,7 +11,9 @@ from tests.support.mirror import Mirror, mirror_at, outside_fences
 
 from windlass.core.errors import NotFound, Refused
 from windlass.core.job import IssueSnapshot, TaskType
-from windlass.core.prompt import PURPOSES, ROLES, Comment, Finding, blob_sha
+from windlass.core.findings import Finding
+from windlass.core.prompt import PURPOSES, Comment, blob_sha
+from windlass.core.roles import ROLES
 
 FILES = {
     "src/shop/orders.py": "def total_price(orders):\n    return sum(o.price for o in orders)\n",

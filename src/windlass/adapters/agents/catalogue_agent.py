@@ -69,7 +69,7 @@ class CatalogueAgent:
     def spec(self, task: AgentTask) -> RunSpec:
         """Put the task into the workspace and say what to run. Raises Refused (agent_unusable, exchange_blocked)."""
         self.check_usable()
-        prompt = exchange.put_task(task.workspace, task.prompt)
+        prompt = exchange.put_task(task.workspace, task.prompt, has_desk=task.is_read_only)
         exchange.remove(task.workspace, OUTPUT)
         values = _values(task, prompt, self.preset.model)
         argv, stdin = self._command(values, prompt)
@@ -84,7 +84,9 @@ class CatalogueAgent:
             stdin=stdin.encode("utf-8", errors="replace"),
             reads=(*reads, *([DRIVER] if self.preset.kind == "acp" else [])),
             needs_network=self.preset.needs_network,
-            watch=(exchange.REPORT, OUTPUT),
+            watch=tuple(exchange.place(name, has_desk=task.is_read_only) for name in (exchange.REPORT, OUTPUT)),
+            is_read_only=task.is_read_only,
+            writes=(exchange.DESK,) if task.is_read_only else (),
             limits=self._given.limits,
             image=self.preset.image,
         )
@@ -93,11 +95,11 @@ class CatalogueAgent:
         """Judge the run and take the report out of the workspace."""
         reading = self.reading()
         events = [*_fed(reading, result.output)]
-        output = exchange.take(task.workspace, OUTPUT, MAX_OUTPUT_BYTES)
+        output = exchange.take(task.workspace, OUTPUT, MAX_OUTPUT_BYTES, has_desk=task.is_read_only)
         if output is not None:
             events += reading.feed_file(output.decode("utf-8", "replace"))
         summary = reading.summary()
-        written = exchange.take_report(task.workspace)
+        written = exchange.take_report(task.workspace, has_desk=task.is_read_only)
         seen = Seen(result=result, summary=summary, written=written, printed=exchange.tail(result.output))
         outcome, detail = judge(seen, self.preset.outcome)
         report = exchange.without_marker(written or reporting.render(events, summary) or seen.printed)
@@ -173,7 +175,7 @@ def _values(task: AgentTask, prompt: str, model: str) -> dict[str, str]:
         "prompt_file": str(task.workspace / exchange.INSTRUCTIONS),
         "workspace": str(task.workspace),
         "model": model,
-        "output_file": str(task.workspace / OUTPUT),
+        "output_file": str(task.workspace / exchange.place(OUTPUT, has_desk=task.is_read_only)),
     }
 
 

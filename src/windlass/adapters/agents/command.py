@@ -49,7 +49,7 @@ class CommandAgent:
 
     def spec(self, task: AgentTask) -> RunSpec:
         """Put the task into the workspace and say what to run."""
-        prompt = exchange.put_task(task.workspace, task.prompt)
+        prompt = exchange.put_task(task.workspace, task.prompt, has_desk=task.is_read_only)
         return RunSpec(
             id=task.run_id,
             argv=("sh", "-c", self._command),
@@ -59,7 +59,9 @@ class CommandAgent:
             stdin=prompt.encode("utf-8", errors="replace"),
             reads=(*task.reads, *self._reads),
             needs_network=self._needs_network,
-            watch=(exchange.REPORT,),
+            watch=(exchange.place(exchange.REPORT, has_desk=task.is_read_only),),
+            is_read_only=task.is_read_only,
+            writes=(exchange.DESK,) if task.is_read_only else (),
             limits=self._limits,
             image=self._image,
         )
@@ -74,7 +76,7 @@ class CommandAgent:
 
 def conclude(task: AgentTask, result: RunResult) -> AgentReport:
     """The outcome of a run, by what the runner saw first and the agent's report second."""
-    written = exchange.take_report(task.workspace)
+    written = exchange.take_report(task.workspace, has_desk=task.is_read_only)
     printed = exchange.tail(result.output)
     report = exchange.without_marker(written if written else printed)
     outcome, detail = _judge(result, written, printed)

@@ -2,13 +2,15 @@
 
 The workspace belongs to the agent once it has run, so everything in it is hostile: reports are read without following
 links, never from a pipe or device, and only up to a limit. The marker never stands in the instructions, or an agent
-that repeats them would look finished; and only the last line counts.
+that repeats them would look finished; and only the last line counts. Who may only read gets a desk: one directory in
+the workspace that can be written to, with the report behind a link where it is expected.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from windlass.core.errors import Refused
 
 INSTRUCTIONS = "windsurf-instructions.txt"
 REPORT = "windsurf-output.txt"
+DESK = "windlass-desk"
 MARKER = "WORK-COMPLETED"
 NOISE = (INSTRUCTIONS, REPORT, ".windsurf/workflows/entry-workflow.md")
 MAX_REPORT_BYTES = 256 << 10
@@ -29,7 +32,7 @@ _STAMP = re.compile(rf"^{_TIME}")
 CLOSING = rf"^\s*(?:{_TIME})?[*_`\- ]*{MARKER}[*_`\- ]*\s*$"
 
 
-def put_task(workspace: Path, prompt: str) -> str:
+def put_task(workspace: Path, prompt: str, *, has_desk: bool = False) -> str:
     """Write the instructions and remove a stale report; the text as the agent gets it.
 
     Raises Refused (exchange_blocked) when the repository has a folder where one of the two files must be.
@@ -37,10 +40,28 @@ def put_task(workspace: Path, prompt: str) -> str:
     text = prompt.replace(MARKER, "WORK COMPLETED")
     for name in (INSTRUCTIONS, REPORT):
         remove(workspace, name)
+    if has_desk:
+        _put_desk(workspace)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(workspace / INSTRUCTIONS, flags, 0o644), "w", encoding="utf-8", errors="replace") as file:
         file.write(text)
     return text
+
+
+def _put_desk(workspace: Path) -> None:
+    desk = workspace / DESK
+    if desk.is_dir() and not desk.is_symlink():
+        shutil.rmtree(desk)
+    else:
+        remove(workspace, DESK)
+    desk.mkdir(mode=0o777)
+    desk.chmod(0o777)
+    (workspace / REPORT).symlink_to(f"{DESK}/{REPORT}")
+
+
+def place(name: str, *, has_desk: bool) -> str:
+    """Where a file that the agent writes stands, below the workspace."""
+    return f"{DESK}/{name}" if has_desk else name
 
 
 def remove(workspace: Path, name: str) -> None:
@@ -52,18 +73,25 @@ def remove(workspace: Path, name: str) -> None:
         raise Refused(f"{name} cannot be replaced: {error.strerror}", code="exchange_blocked", hint=hint) from error
 
 
-def take_report(workspace: Path) -> str | None:
+def take_report(workspace: Path, *, has_desk: bool = False) -> str | None:
     """The agent's report, cleaned, at most `MAX_REPORT_BYTES` from its end; None when there is none to read."""
-    data = take(workspace, REPORT, MAX_REPORT_BYTES)
+    data = take(workspace, REPORT, MAX_REPORT_BYTES, has_desk=has_desk)
     return None if data is None else clean(data)
 
 
-def take(workspace: Path, name: str, limit: int) -> bytes | None:
-    """The last `limit` bytes of a regular file in the workspace's root, never through a link; None without one."""
+def take(workspace: Path, name: str, limit: int, *, has_desk: bool = False) -> bytes | None:
+    """The last `limit` bytes of a regular file of the exchange, never through a link; None without one."""
+    folder = workspace / DESK if has_desk else workspace
     try:
-        fd = os.open(workspace / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (os.O_NOFOLLOW if has_desk else 0))
     except OSError:
         return None
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+    except OSError:
+        return None
+    finally:
+        os.close(at)
     seen = os.fstat(fd)
     if not stat.S_ISREG(seen.st_mode):
         os.close(fd)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from windlass.adapters.agents import apply_diff, command, exchange
 from windlass.core import errors, unidiff
+from windlass.core.errors import Refused
 from windlass.ports import AgentReport, AgentTask, RunResult, RunSpec
 
 PROGRAM = Path(apply_diff.__file__)
@@ -28,7 +29,10 @@ class PatchAgent:
         self.noise: tuple[str, ...] = exchange.NOISE
 
     def spec(self, task: AgentTask) -> RunSpec:
-        """Put the task into the workspace and say what to run."""
+        """Put the task into the workspace and say what to run. Raises Refused (agent_unusable) for a reader."""
+        if task.is_read_only:
+            hint = "name another agent for this step of the policy's workflow"
+            raise Refused(f"agent {self.name} cannot review: it applies a diff", code="agent_unusable", hint=hint)
         exchange.put_task(task.workspace, task.prompt)
         issue = {"number": task.issue.number, "title": task.issue.title, "body": task.issue.body}
         return RunSpec(

@@ -129,6 +129,12 @@ class GitRepositories:
         with scratch(self._root) as place:
             return await trees.write_tree(self._git, mirror, base_tree, edits, place / "index")
 
+    async def changed_paths(self, repo: str, before: str, after: str) -> tuple[str, ...]:
+        """What differs, by path. Raises NotFound (object_missing)."""
+        mirror = await self._mirror(repo)
+        trees_ = [await trees.require(self._git, mirror, treeish) for treeish in (before, after)]
+        return tuple(found.path for found in await trees.differences(self._git, mirror, *trees_))
+
     async def commit(
         self, repo: str, *, tree_sha: str, parent_sha: str, message: str, author: tuple[str, str], at_ms: int
     ) -> str:

@@ -24,6 +24,7 @@ from windlass.ports import Repositories
 _MOST_CANDIDATES = 60
 _MOST_FILES = 12
 _MOST_COMMITS = 10
+_MOST_CHANGED = 20
 _MOST_SEARCHED = 20
 _LARGEST_FILE = 400_000
 _LONGEST_QUOTE = 12_000
@@ -43,19 +44,16 @@ class Context:
 
 async def gather(repositories: Repositories, request: PromptRequest, search: tuple[str, str], room: Room) -> Context:
     """The context within the room that is left. `search` is (title, everything else that was said)."""
-    repo = request.repository
-    paths = await repositories.list_files(repo, request.start_sha)
+    repo, tree_sha = request.repository, request.tree_sha or request.start_sha
+    paths = await repositories.list_files(repo, tree_sha)
     terms = await asyncio.to_thread(ranking.terms_of, *search)
     hits = await _hits(repositories, request, terms, room)
-    ranked = await asyncio.to_thread(_first_choice, terms, "\n".join(search), paths, hits)
-    contents = await repositories.read_files(
-        repo, request.start_sha, [one.path for one in ranked], largest=_LARGEST_FILE
-    )
+    told_of = "\n".join((*request.changed_files[:_MOST_CHANGED], *search))
+    ranked = await asyncio.to_thread(_first_choice, terms, told_of, paths, hits)
+    contents = await repositories.read_files(repo, tree_sha, [one.path for one in ranked], largest=_LARGEST_FILE)
     texts = {path: text for path, data in contents.items() if (text := _text(data)) is not None}
     chosen = await asyncio.to_thread(_second_choice, terms, ranked, texts)
-    base_paths = (
-        paths if request.base_sha == request.start_sha else await repositories.list_files(repo, request.base_sha)
-    )
+    base_paths = paths if request.base_sha == tree_sha else await repositories.list_files(repo, request.base_sha)
     told = await _instructions(repositories, request, base_paths, [one.path for one in chosen], room)
     tree = room.take("tree", await asyncio.to_thread(_tree, paths, chosen, min(12_000, room.left // 5)), 13_000)
     commits = room.take("commits", await _commits(repositories, request, chosen, room), 2_000)
@@ -84,7 +82,7 @@ async def _hits(repositories: Repositories, request: PromptRequest, terms: Terms
     if not words:
         return {}
     try:
-        return await repositories.search_files(request.repository, request.start_sha, words)
+        return await repositories.search_files(request.repository, request.tree_sha or request.start_sha, words)
     except (Unavailable, Failed):
         room.flags["context:search_unavailable"] += 1
         return {}

@@ -66,6 +66,7 @@ def _data(request: PromptRequest, said: Strangers, context: Context) -> Mapping[
         "issue": {"number": request.issue.number, "text": Hostile(said.issue)},
         "comments": [{"text": Hostile(text)} for text in said.comments],
         "feedback": Hostile(said.feedback),
+        "change": Hostile(said.change),
         "findings": Hostile(said.findings),
         "logs": [{"text": Hostile(text)} for text in said.logs],
         "test_command": Hostile(seen(request.test_command[:2_000], is_code=True).text.strip()),

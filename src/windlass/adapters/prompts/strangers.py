@@ -18,6 +18,7 @@ _LONGEST_TITLE = 500
 _LONGEST_ISSUE = 60_000
 _LONGEST_COMMENT = 8_000
 _LONGEST_LOG = 24_000
+_LONGEST_CHANGE = 60_000
 _MOST_COMMENTS = 100
 
 
@@ -61,6 +62,7 @@ class Strangers:
     comments: tuple[str, ...]
     comments_used: tuple[tuple[str, int, str], ...]
     feedback: str
+    change: str
     findings: str
     logs: tuple[str, ...]
     search: tuple[str, str]
@@ -73,6 +75,7 @@ def reduce_all(request: PromptRequest, room: Room) -> Strangers:
     body = _people("issue", request.issue.body, room) or "(the issue has no text: its title is all there is)"
     issue = room.take("issue", f"{cut(title, _LONGEST_TITLE)}\n\n{body}", min(_LONGEST_ISSUE, total * 2 // 5))
     feedback = room.take("feedback", _people("feedback", request.feedback, room), total // 4)
+    change = room.take("change", _machines("change", request.change, room), min(_LONGEST_CHANGE, total * 3 // 10))
     findings = room.take("findings", _findings(request, room), total // 6)
     logs = _logs(request, room, total * 7 // 20)
     comments, used = _comments(request, room, total // 6)
@@ -82,6 +85,7 @@ def reduce_all(request: PromptRequest, room: Room) -> Strangers:
         comments=comments,
         comments_used=used,
         feedback=feedback,
+        change=change,
         findings=findings,
         logs=logs,
         search=(title, told),

@@ -91,11 +91,19 @@ def wrap(sandbox: Sandbox, spec: RunSpec, *, system_reads: Sequence[Path], etc: 
         *network,
         *("--ro-bind", str(etc / "passwd"), "/etc/passwd", "--ro-bind", str(etc / "group"), "/etc/group"),
         *_binds(readable(spec.reads)),
-        *("--bind", workdir, workdir),
+        *_workdir(spec, workdir),
         *("--remount-ro", "/", "--chdir", workdir),
         "--",
         *spec.argv,
     )
+
+
+def _workdir(spec: RunSpec, workdir: str) -> tuple[str, ...]:
+    """The work directory; a reader's is read-only but for what it may write."""
+    if not spec.is_read_only:
+        return ("--bind", workdir, workdir)
+    places = [f"{workdir}/{name}" for name in spec.writes]
+    return ("--ro-bind", workdir, workdir, *(part for place in places for part in ("--bind", place, place)))
 
 
 def write_etc(etc: Path) -> None:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from windlass.adapters.storage import codec
-from windlass.adapters.storage.models import agent_jobs, agent_runs, compliance_records, ledger_leaves
+from windlass.adapters.storage.models import agent_jobs, agent_runs, compliance_records, ledger_leaves, run_places
 from windlass.core.job import Job
 from windlass.ports import Delivery, RunRecord, StoredEffect, StoredEvent, StoredRecord
 
@@ -70,14 +70,18 @@ def job_row(job: Job, *, updated_at_ms: int) -> dict[str, Any]:
     }
 
 
-def run_row(run: RunRecord) -> dict[str, Any]:
-    """The row of a run."""
-    return {name: shown(value) if isinstance(value, str) else value for name, value in asdict(run).items()}
+def run_rows(run: RunRecord) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The rows of a run: itself, and its place."""
+    values = {name: shown(value) if isinstance(value, str) else value for name, value in asdict(run).items()}
+    place = {name: values.pop(name) for name in RUN_PLACE}
+    return values, {"run_id": run.id, **place}
 
 
 def run_of(row: sa.RowMapping) -> RunRecord:
-    """A run out of its row."""
-    return RunRecord(**{name: row[name] for name in RunRecord.__slots__})
+    """A run out of its rows; one without a place has the usual one."""
+    found = {name: row[name] for name in RunRecord.__slots__}
+    absent = {name for name in RUN_PLACE if found[name] is None}
+    return RunRecord(**{name: value for name, value in found.items() if name not in absent})
 
 
 def delivery_of(row: sa.RowMapping) -> Delivery:
@@ -135,7 +139,8 @@ def record_of(row: sa.RowMapping) -> StoredRecord:
 
 
 RECORD_COLUMNS = (*(c for c in compliance_records.c if c.name != "number"), ledger_leaves.c.leaf_index)
-RUN_COLUMNS = tuple(agent_runs.c[name] for name in RunRecord.__slots__)
+RUN_PLACE = tuple(column.name for column in run_places.c if column.name != "run_id")
+RUN_COLUMNS = tuple((run_places if name in RUN_PLACE else agent_runs).c[name] for name in RunRecord.__slots__)
 SNAPSHOT = agent_jobs.c.snapshot
 
 

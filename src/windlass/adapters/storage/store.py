@@ -27,6 +27,7 @@ from windlass.adapters.storage.models import (
     prompt_templates,
     pushed_commits,
     repositories,
+    run_places,
     system_config,
 )
 from windlass.adapters.storage.rows import (
@@ -38,7 +39,7 @@ from windlass.adapters.storage.rows import (
     insert,
     is_postgres,
     run_of,
-    run_row,
+    run_rows,
     upsert,
 )
 from windlass.adapters.storage.transaction import Enqueue, Parts, Seal, SqlTransaction
@@ -220,15 +221,18 @@ class SqlStore(Inbox, LedgerTables, UsageTable):
 
     def save_run(self, run: RunRecord) -> None:
         """Insert or update one run; its agent becomes known by name. Raises Conflict for an unknown job."""
-        row = run_row(run)
+        row, place = run_rows(run)
         with self._connections.writing() as connection:
             known = insert(connection, agents).on_conflict_do_nothing()
             connection.execute(known, {"name": row["agent"], "created_at_ms": self._parts.clock.now_ms()})
             connection.execute(upsert(connection, agent_runs, ("id",)), row)
+            connection.execute(upsert(connection, run_places, ("run_id",)), place)
 
     def runs(self, job_id: str) -> tuple[RunRecord, ...]:
         """A job's runs, oldest first."""
-        query = sa.select(*RUN_COLUMNS).where(agent_runs.c.job_id == job_id).order_by(agent_runs.c.number)
+        both = agent_runs.outerjoin(run_places, run_places.c.run_id == agent_runs.c.id)
+        query = sa.select(*RUN_COLUMNS).select_from(both).where(agent_runs.c.job_id == job_id)
+        query = query.order_by(agent_runs.c.number)
         with self._connections.reading() as connection:
             return tuple(run_of(row) for row in connection.execute(query).mappings())
 

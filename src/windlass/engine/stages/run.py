@@ -12,21 +12,25 @@ import dataclasses
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from decimal import ROUND_CEILING, Decimal
+from typing import Any
 
+from windlass.core.agent_events.model import Usage
 from windlass.core.effects import StartRun, StopRun
 from windlass.core.errors import Refused, WindlassError
 from windlass.core.events import EffectDone, RunFinished, RunStarted
+from windlass.core.findings import FindingRef
 from windlass.core.job import Outcome
 from windlass.core.records import digest
 from windlass.core.redaction import mask
-from windlass.engine.stages import steps
+from windlass.engine.stages import handing, steps
 from windlass.engine.stages.context import Claim, Outside, Overtaken, read_tail
 from windlass.engine.stages.told import Told, tell, told_before
 from windlass.ports import Agent, AgentReport, AgentTask, Collected, Deadlines, RunRecord, RunResult
 
 _LONGEST_LOG = 4 << 20
 _LONGEST_REPORT = 1 << 20
+_MOST_HOSTS = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +79,22 @@ async def stop_run(claim: Claim, effect: StopRun) -> EffectDone:
             detail="the run was stopped",
         )
         await asyncio.to_thread(claim.outside.store.save_run, closed)
+        await _forget(claim.outside, record.agent, effect.run_id)
     return EffectDone(seq=claim.seq, effect=effect.kind)
 
 
-async def discard_run(outside: Outside, run_id: str) -> None:
-    """Remove the sandbox and the workspace; called after the answer is on record."""
+async def discard_run(outside: Outside, effect: StartRun) -> None:
+    """Remove the sandbox, the workspace and what the agent's driver keeps; called after the answer is on record."""
+    run_id = effect.run_id
     await outside.runner.discard(run_id)
     await asyncio.to_thread(shutil.rmtree, outside.settings.workspaces / run_id, ignore_errors=True)
+    await _forget(outside, effect.agent or outside.settings.default_agent, run_id)
+
+
+async def _forget(outside: Outside, agent: str, run_id: str) -> None:
+    known = outside.agents.get(agent)
+    if known is not None:
+        await asyncio.to_thread(known.discard, run_id)
 
 
 def _agent(outside: Outside, effect: StartRun) -> Agent:
@@ -116,8 +129,7 @@ async def _make_ready(claim: Claim, effect: StartRun, *, is_known: bool) -> Told
     await _fetch_start(claim, effect)
     if is_known:
         return await tell(claim, effect)
-    home = claim.outside.settings.workspaces / effect.run_id
-    making = asyncio.create_task(_materialise(claim, effect, home, home / "workspace"))
+    making = asyncio.create_task(handing.lay_out(claim, effect, claim.outside.settings.workspaces / effect.run_id))
     try:
         return await tell(claim, effect)
     finally:
@@ -133,22 +145,14 @@ def _task(claim: Claim, effect: StartRun, text: str) -> AgentTask:
         issue=effect.issue,
         deadlines=Deadlines(start_s=limits.run_start_s, idle_s=limits.run_idle_s, total_s=limits.run_total_s),
         reads=settings.reads,
+        is_read_only=effect.is_read_only,
+        cost_limit_usd=None if effect.cost_limit_microusd is None else effect.cost_limit_microusd / 1_000_000,
     )
 
 
 async def _record(claim: Claim, run_id: str) -> RunRecord | None:
     runs = await asyncio.to_thread(claim.outside.store.runs, claim.job.id)
     return next((run for run in runs if run.id == run_id), None)
-
-
-async def _materialise(claim: Claim, effect: StartRun, home: Path, workspace: Path) -> None:
-    if workspace.exists():
-        await asyncio.to_thread(shutil.rmtree, home)
-    fresh = home / "fresh"
-    await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
-    await asyncio.to_thread(fresh.mkdir, parents=True)
-    await claim.outside.repositories.materialise(claim.job.repository, effect.start_sha, fresh)
-    await asyncio.to_thread(fresh.rename, workspace)
 
 
 async def _fetch_start(claim: Claim, effect: StartRun) -> None:
@@ -168,45 +172,83 @@ async def _conclude(claim: Claim, effect: StartRun, setting: _Setting, result: R
     report = await asyncio.to_thread(setting.agent.conclude, setting.task, result)
     log_digest = await outside.keep_text(await asyncio.to_thread(read_tail, result.output, _LONGEST_LOG))
     report_digest = await outside.keep_text(report.report[-_LONGEST_REPORT:])
-    collected = await _collect(claim, effect, setting, report)
-    patch = collected.patch
-    outcome = report.outcome
-    if patch is not None:
-        await outside.keep(collected.diff)
-    elif outcome is Outcome.COMPLETED and not collected.refusals:
-        outcome = Outcome.NO_CHANGE
+    judged = await _judge(claim, effect, setting, report)
     if not await claim.is_current() and await asyncio.to_thread(outside.store.is_open, claim.job.id, claim.seq):
         raise Overtaken(claim.key)  # a newer claim keeps the record; of a stopped run nobody else does
-    redactions = await steps.concluded(claim, effect.run_id, report, outcome, result, collected)
-    await _save(
-        claim,
-        effect,
-        setting,
-        "finished",
-        report=report,
-        result=result,
-        patch=patch.digest if patch else "",
-        digests=(report_digest, log_digest),
-        outcome=outcome,
-    )
-    await _save_usage(claim, effect, report, result)
-    return RunFinished(
+    report = replace(report, detail=judged.detail)
+    redactions = await steps.concluded(claim, effect.run_id, report, judged.outcome, result, judged.collected)
+    patch = judged.collected.patch
+    event = RunFinished(
         seq=claim.seq,
         run_id=effect.run_id,
-        outcome=outcome,
+        outcome=judged.outcome,
         patch=patch,
         report_digest=report_digest,
         report_title=outside.redact(report.title),
         log_digest=log_digest,
         detail=outside.redact(report.detail)[:500],
-        refusals=collected.refusals[:50],
+        refusals=judged.collected.refusals[:50],
         duration_s=result.duration_s,
         model=outside.redact(report.model),
         prompt_digest=setting.told.digest,
         prompt_manifest_digest=setting.told.manifest_digest,
         prompt_flags=setting.told.flags,
         redactions=redactions,
+        agent=setting.agent.name,
+        findings=judged.findings,
+        findings_digest=judged.findings_digest,
+        cost_microusd=_microusd(report.usage),
+        model_access=report.model_access,
+        image_digest=result.image_digest,
+        denied_hosts=_denied(outside, result),
     )
+    await _save(claim, effect, setting, "finished", event=event, result=result)
+    await _save_usage(claim, effect, report, result)
+    return event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """What a run is worth: its change or its findings."""
+
+    outcome: Outcome
+    detail: str
+    collected: Collected
+    findings: tuple[FindingRef, ...] = ()
+    findings_digest: str = ""
+
+
+async def _judge(claim: Claim, effect: StartRun, setting: _Setting, report: AgentReport) -> _Judged:
+    if effect.is_read_only:
+        review = await handing.reviewed(claim, report)
+        nothing = Collected(patch=None, diff=b"")
+        return _Judged(
+            outcome=review.outcome,
+            detail=review.detail,
+            collected=nothing,
+            findings=review.findings,
+            findings_digest=review.digest,
+        )
+    collected = await _collect(claim, effect, setting, report)
+    outcome = report.outcome
+    if collected.patch is not None:
+        await claim.outside.keep(collected.diff)
+    elif outcome is Outcome.COMPLETED and not collected.refusals:
+        outcome = Outcome.NO_CHANGE
+    return _Judged(outcome=outcome, detail=report.detail, collected=collected)
+
+
+def _microusd(usage: Usage | None) -> int | None:
+    """What a run cost, in millionths of a dollar rounded up; None when that is not known."""
+    if usage is None or usage.cost_usd is None:
+        return None
+    return int((Decimal(usage.cost_usd) * 1_000_000).to_integral_value(ROUND_CEILING))
+
+
+def _denied(outside: Outside, result: RunResult) -> tuple[str, ...]:
+    """Hosts that the run was not let through to, each once."""
+    hosts = dict.fromkeys(f"{one.host}:{one.port}" for one in result.contacts if not one.is_allowed)
+    return tuple(outside.redact(host)[:200] for host in list(hosts)[:_MOST_HOSTS])
 
 
 async def _save_usage(claim: Claim, effect: StartRun, report: AgentReport, result: RunResult) -> None:
@@ -229,6 +271,7 @@ async def _collect(claim: Claim, effect: StartRun, setting: _Setting, report: Ag
         policy=claim.job.policy,
         noise=setting.agent.noise,
     )
+    collected = await handing.within_its_role(claim, effect, collected)
     if collected.patch is not None and digest(collected.diff) != collected.patch.digest:
         raise Refused("the collected change does not have its digest", code="internal")
     return _without_secrets(claim.outside, collected)
@@ -250,11 +293,8 @@ async def _save(
     setting: _Setting,
     status: str,
     *,
-    report: AgentReport | None = None,
+    event: RunFinished | None = None,
     result: RunResult | None = None,
-    patch: str = "",
-    digests: tuple[str, str] = ("", ""),
-    outcome: Outcome | None = None,
 ) -> None:
     now_ms = claim.outside.clock.now_ms()
     spent_ms = int(result.duration_s * 1000) if result else 0
@@ -265,16 +305,30 @@ async def _save(
         attempt=effect.attempt,
         agent=setting.agent.name,
         status=status,
-        outcome=outcome.value if outcome else "",
         started_at_ms=now_ms - spent_ms,
         finished_at_ms=now_ms if result else None,
-        patch_digest=patch,
-        report_digest=digests[0],
-        log_digest=digests[1],
         prompt_digest=setting.told.digest,
-        model=claim.outside.redact(report.model) if report else "",
-        cpu_s=result.cpu_s if result else 0.0,
-        peak_memory_bytes=result.peak_memory_bytes if result else 0,
-        detail=claim.outside.redact(report.detail)[:500] if report else "",
+        purpose=effect.purpose,
+        step=effect.step,
+        candidate=effect.number,
+        **(_facts(event, result) if event is not None and result is not None else {}),
     )
     await asyncio.to_thread(claim.outside.store.save_run, run)
+
+
+def _facts(event: RunFinished, result: RunResult) -> dict[str, Any]:
+    """What is known of a run once it is over."""
+    return {
+        "outcome": event.outcome.value,
+        "patch_digest": event.patch.digest if event.patch else "",
+        "report_digest": event.report_digest,
+        "log_digest": event.log_digest,
+        "findings_digest": event.findings_digest,
+        "model": event.model,
+        "cpu_s": result.cpu_s,
+        "peak_memory_bytes": result.peak_memory_bytes,
+        "bytes_out": result.bytes_out,
+        "image_digest": event.image_digest,
+        "model_access": event.model_access,
+        "detail": event.detail,
+    }

@@ -16,6 +16,7 @@ from windlass.engine.stages.context import Claim
 from windlass.ports import AgentReport, Collected, RunResult
 
 _MOST_FILES = 500
+_MOST_CONTACTS = 1000
 
 
 async def watched(claim: Claim, run_id: str, place: Place, first: Sequence[Said]) -> RunResult:
@@ -68,8 +69,10 @@ def begun(claim: Claim, effect: StartRun, agent: str, prompt_digest: str, prompt
         "purpose": effect.purpose,
         "attempt": effect.attempt,
         "start_sha": effect.start_sha,
-        "isolation": claim.outside.runner.isolation(),
+        "isolation": claim.outside.runner.isolation(effect.run_id),
     }
+    if effect.handed is not None:
+        start["handed"] = effect.handed.digest
     return (
         Said(kind="prompt", text=f"prompt stored as {prompt_digest[:12]}", data=stored),
         Said(kind="run", text=f"{agent} at work as {effect.role} (attempt {effect.attempt})", data=start),
@@ -84,7 +87,7 @@ async def concluded(
     if steps is None:
         return ()
     found = await asyncio.to_thread(steps.found, claim.job.id, run_id)
-    lines = [*_changes(collected), _end(report, outcome, result)]
+    lines = [*_contacts(result), *_changes(collected), _end(report, outcome, result)]
     if found:
         lines.append(
             Said(kind="notice", level="warning", text="secrets were taken out of this run's output", data=found)
@@ -104,10 +107,25 @@ def _end(report: AgentReport, outcome: Outcome, result: RunResult) -> Said:
         "peak_memory_bytes": result.peak_memory_bytes,
         "output_bytes": result.output_bytes,
         "model": report.model,
+        "model_access": report.model_access,
+        "bytes_out": result.bytes_out,
+        "image_digest": result.image_digest,
     }
     level = "info" if outcome in {Outcome.COMPLETED, Outcome.NO_CHANGE} else "warning"
     text = f"the run {result.ended}: {outcome.value}" + (f": {report.detail}" if report.detail else "")
     return Said(kind="result", level=level, text=text, data=data)
+
+
+def _contacts(result: RunResult) -> list[Said]:
+    """Every decision of the egress proxy."""
+    lines = []
+    for one in result.contacts[:_MOST_CONTACTS]:
+        data = {"at_ms": one.at_ms, "method": one.method, "host": one.host, "port": one.port}
+        data |= {"sent_bytes": one.sent_bytes, "received_bytes": one.received_bytes}
+        verdict = "let through" if one.is_allowed else "refused"
+        text = f"{one.method} {one.host}:{one.port} {verdict}"
+        lines.append(Said(kind="egress", level="info" if one.is_allowed else "warning", text=text, data=data))
+    return lines
 
 
 def _changes(collected: Collected) -> list[Said]:

@@ -15,6 +15,7 @@ from windlass.core.effects import StartRun
 from windlass.core.errors import NotFound, Refused
 from windlass.core.events import Check, RunStarted
 from windlass.core.prompt import Comment, Prompt, PromptRequest, admitted, flagged, manifest
+from windlass.engine.stages import handing
 from windlass.engine.stages.context import Claim, Outside, unusable
 
 _LONGEST_OUTPUT = 100_000
@@ -88,6 +89,7 @@ async def _request(claim: Claim, effect: StartRun, comments: tuple[Comment, ...]
     logs = [await _check_log(outside, job.repository, check) for check in effect.failed_checks]
     if effect.feedback_digest:
         logs.append(("test output", await _blob_text(outside, effect.feedback_digest)))
+    change = await _blob_text(outside, effect.handed.digest) if effect.handed is not None else ""
     return PromptRequest(
         repository=job.repository,
         issue=effect.issue,
@@ -99,6 +101,10 @@ async def _request(claim: Claim, effect: StartRun, comments: tuple[Comment, ...]
         comments=comments,
         feedback=effect.feedback,
         logs=tuple(logs),
+        findings=await handing.listed_findings(claim, effect.findings),
+        tree_sha=await handing.handed_tree(claim, effect),
+        change=change if effect.role != "coder" else "",
+        changed_files=effect.handed.files if effect.handed is not None else (),
         test_command=job.policy.test_command or outside.settings.test_command,
         token_limit=job.policy.limits.prompt_tokens,
     )

@@ -17,7 +17,8 @@ import click
 from windlass.core.errors import Refused
 from windlass.core.job import TaskType
 from windlass.core.messages import visible
-from windlass.core.prompt import PURPOSES, ROLES
+from windlass.core.prompt import PURPOSES
+from windlass.core.roles import ROLES
 from windlass.faces.cli.client import CONFIG, JSON, call, job_id, shown
 from windlass.faces.cli.options import PreviewOptions, Tools
 

@@ -24,6 +24,7 @@ from windlass.adapters.storage.models.work import (
     issues,
     pushed_commits,
     repositories,
+    run_places,
 )
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "pushed_commits",
     "replicas",
     "repositories",
+    "run_places",
     "system_config",
     "usage",
 ]

@@ -168,3 +168,18 @@ agent_runs = sa.Table(
     ),
     comment="One try by one agent in one role",
 )
+
+run_places = sa.Table(
+    "run_places",
+    metadata,
+    text("run_id", "the run it is about", sa.ForeignKey("agent_runs.id", ondelete="CASCADE"), primary_key=True),
+    optional("purpose", "what it was put to work for"),
+    count("step", "its place in the policy's workflow, from 0"),
+    count("candidate", "which of several tries of the same step it is, from 0"),
+    optional("findings_digest", "SHA-256 (hex) of what a reviewing agent found"),
+    optional("image_digest", "the container image that it ran in"),
+    optional("model_access", "how it reached its model: gateway, environment or ''"),
+    integer("bytes_out", "bytes that it sent, NULL when nobody counted", nullable=True),
+    *counted("step", "candidate", "bytes_out"),
+    comment="What a run was in its job's workflow, and what its sandbox was",
+)
