@@ -1,6 +1,7 @@
 """Write the documentation's reference parts from the code: `python scripts/reference_pages.py`, `--check` compares.
 
-Whole files: docs/commands.md, docs/openapi.json, docs/policy.schema.json, docs/agent.schema.json. Parts between
+Whole files: docs/commands.md, docs/openapi.json, docs/policy.schema.json, docs/agent.schema.json,
+docs/findings.schema.json. Parts between
 `<!-- made: NAME -->` and `<!-- end -->`: the tables of docs/policy.md, docs/agents.md, docs/api.md and
 docs/localforge.md. Kept: they say what the code says.
 """
@@ -19,7 +20,10 @@ import click
 
 from windlass.adapters.agents import catalogue, preset
 from windlass.core import policy
+from windlass.core.errors import Refused
+from windlass.core.findings import SCHEMA
 from windlass.core.policy import Limits, Policy
+from windlass.core.roles import MOST_SIDE_BY_SIDE, MOST_STEPS, ROLES, STRAIGHT
 from windlass.faces.api.app import Backend, create_app, openapi_json
 from windlass.faces.cli.main import windlass
 from windlass.localforge.api import door  # fills the table of operations
@@ -32,6 +36,7 @@ POLICY_MEANINGS = {
     "label": "the label that asks for work",
     "base": "branch to start from and to merge into; empty: the default branch",
     "agent": "agent by name; empty: the operator's `default_agent`",
+    "workflow": "who works in which order: see [workflows](workflows.md)",
     "test_command": "shell command that runs the tests; empty: detected from the files",
     "requesters": "permissions with which a person may ask for work",
     "approver_permissions": "permissions with which a person may approve",
@@ -45,6 +50,7 @@ LIMIT_MEANINGS = {
     "agent_attempts": "runs of the agent that may fail before a person is asked",
     "ci_fix_rounds": "times the agent is asked to mend failing checks",
     "review_rounds": "times the agent is asked to address a review",
+    "rework_rounds": "times findings of reviewing agents go back to the coder",
     "flake_reruns": "times failed checks are run again before the agent is asked",
     "revivals": "times an order is tried anew after infrastructure let it down",
     "run_start_s": "longest time until an agent gives its first sign of life",
@@ -60,6 +66,8 @@ LIMIT_MEANINGS = {
     "patch_files": "files that a change may touch",
     "patch_bytes": "size of a change's diff",
     "prompt_tokens": "size of an agent's instructions, in tokens (estimated)",
+    "run_cost_cents": "money for one run of an agent, in US cents; 0: no limit",
+    "job_cost_cents": "money for all runs of a job, in US cents; 0: no limit",
 }
 
 
@@ -87,6 +95,8 @@ def policy_schema() -> str:
 
 def _property(name: str, default: Any) -> dict[str, Any]:
     said = {"description": POLICY_MEANINGS[name].replace("`", ""), "default": default}
+    if name == "workflow":
+        return {**_workflow(), "description": "who works in which order", "default": ["coder"]}
     if isinstance(default, bool):
         return {"type": "boolean", **said}
     if isinstance(default, tuple):
@@ -97,6 +107,34 @@ def _property(name: str, default: Any) -> dict[str, Any]:
         return {"type": "array", "items": item, **least, **said, "default": list(default)}
     size = {"minLength": 1, "maxLength": 50} if name == "label" else {"maxLength": 4000}
     return {"type": "string", **size, **said}
+
+
+def _workflow() -> dict[str, Any]:
+    """The shape of a workflow; what may follow what is said by `windlass policy check`."""
+
+    def member(roles: tuple[str, ...]) -> dict[str, Any]:
+        keys: dict[str, Any] = {
+            "role": {"enum": list(roles), "description": "what the agent is asked to be"},
+            "agent": {"type": "string", "maxLength": 100, "description": "agent by name; empty: the job's own"},
+            "candidates": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": MOST_SIDE_BY_SIDE if "coder" in roles else 1,
+                "description": "how many coders try it side by side; the tests choose",
+            },
+        }
+        whole = {"type": "object", "additionalProperties": False, "required": ["role"], "properties": keys}
+        return {"anyOf": [{"enum": list(roles)}, whole]}
+
+    readers = {"type": "array", "minItems": 1, "maxItems": MOST_SIDE_BY_SIDE, "items": member(("reviewer",))}
+    side_by_side = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["parallel"],
+        "properties": {"parallel": {**readers, "description": "reviewers that work at the same time"}},
+    }
+    items = {"anyOf": [*member(ROLES)["anyOf"], side_by_side]}
+    return {"type": "array", "minItems": 1, "maxItems": MOST_STEPS, "items": items}
 
 
 def _limit(name: str, default: Any) -> dict[str, Any]:
@@ -116,7 +154,7 @@ def _range(name: str) -> tuple[int, int]:
     def is_taken(value: int) -> bool:
         try:
             policy.parse({"limits": {name: value}})
-        except policy.Refused:
+        except Refused:
             return False
         return True
 
@@ -130,6 +168,11 @@ def _range(name: str) -> tuple[int, int]:
         middle = (high + refused) // 2
         high, refused = (middle, refused) if is_taken(middle) else (high, middle)
     return low, high
+
+
+def findings_schema() -> str:
+    """JSON Schema (draft 2020-12) of what a reviewing agent reports."""
+    return json.dumps(SCHEMA, indent=2) + "\n"
 
 
 def agent_schema() -> str:
@@ -177,6 +220,8 @@ def policy_tables() -> str:
 def _value(value: Any) -> str:
     if value == "":
         return "empty"
+    if value == STRAIGHT:
+        return '`["coder"]`'
     return f"`{json.dumps(list(value) if isinstance(value, tuple) else value)}`"
 
 
@@ -258,6 +303,7 @@ WHOLE: dict[str, Callable[[], str]] = {
     "openapi.json": openapi,
     "policy.schema.json": policy_schema,
     "agent.schema.json": agent_schema,
+    "findings.schema.json": findings_schema,
 }
 PARTS: dict[str, Callable[[], str]] = {
     "policy": policy_tables,

@@ -14,8 +14,10 @@ from tests.core.jobs import ASKED, GOOD, NOW, PATCH, POLICY, check, opened, revi
 from windlass.core import events
 from windlass.core.ci import GATE_CONTEXT
 from windlass.core.effects import MAIN_LINE, Order
+from windlass.core.findings import FindingRef
 from windlass.core.job import Job, Outcome, Reason, State, TestRun, Verification
 from windlass.core.policy import Limits, Policy
+from windlass.core.roles import parse_workflow
 from windlass.core.transition import Transition
 from windlass.core.workflow import ASKED_AGAIN, decide
 
@@ -281,17 +283,30 @@ def test_a_long_detail_and_hostile_names_stay_plain() -> None:
 
 
 HEADS = [c * 40 for c in "hfnxz"]
+PATCHES = [dataclasses.replace(PATCH, digest=c * 64, tree_sha=c * 40) for c in "0123456789"]
+REVIEWERS = {"parallel": ["reviewer", {"role": "reviewer", "agent": "codex"}]}
+WORKFLOWS: list[list[Any]] = [
+    ["coder"],
+    ["coder", "reviewer", "tester"],
+    [{"role": "coder", "candidates": 3}, REVIEWERS],
+    ["tester", "coder", REVIEWERS, {"role": "coder", "agent": "codex"}, "reviewer"],
+]
 
 
 class History(RuleBasedStateMachine):
     """Any events in any order, answers late, doubled or never: the promises hold after each step."""
 
-    @initialize(rounds=st.integers(0, 2), attempts=st.integers(1, 3))
-    def begin(self, rounds: int, attempts: int) -> None:
+    @initialize(rounds=st.integers(0, 2), attempts=st.integers(1, 3), workflow=st.sampled_from(WORKFLOWS))
+    def begin(self, rounds: int, attempts: int, workflow: list[Any]) -> None:
         limits = Limits(
-            ci_fix_rounds=rounds, agent_attempts=attempts, review_rounds=rounds, revivals=2, checks_quiet_s=0
+            ci_fix_rounds=rounds,
+            agent_attempts=attempts,
+            review_rounds=rounds,
+            rework_rounds=rounds,
+            revivals=2,
+            checks_quiet_s=0,
         )
-        self.drive = Drive(Policy(limits=limits))
+        self.drive = Drive(Policy(limits=limits, workflow=parse_workflow(workflow)))
         self.finals: list[Job] = []
         self.voided: set[int] = set()
 
@@ -330,10 +345,14 @@ class History(RuleBasedStateMachine):
             case "StartRun":
                 outcome = data.draw(st.sampled_from(Outcome))
                 refusals = data.draw(st.sampled_from([(), ("no",)]))
-                patch = data.draw(st.sampled_from([PATCH, PATCH, None]))
                 run_id = order.effect.run_id
                 if data.draw(st.booleans()):
                     return events.RunStarted(seq=seq, run_id=run_id)
+                if order.effect.is_read_only:
+                    marks = data.draw(st.lists(st.sampled_from("abc"), max_size=2))
+                    found = tuple(FindingRef(mark=m, severity="major", path="a.py", line=1) for m in marks)
+                    return events.RunFinished(seq=seq, run_id=run_id, outcome=outcome, findings=found)
+                patch = data.draw(st.sampled_from([*PATCHES, PATCH, None]))
                 return events.RunFinished(seq=seq, run_id=run_id, outcome=outcome, patch=patch, refusals=refusals)
             case "VerifyPatch":
                 return events.PatchVerified(seq=seq, verification=data.draw(st.sampled_from([GOOD, BAD])))
@@ -426,8 +445,11 @@ class History(RuleBasedStateMachine):
     def the_agent_is_paid_within_its_budgets(self) -> None:
         if hasattr(self, "drive"):
             limits = self.drive.job.policy.limits
-            most = limits.agent_attempts + limits.ci_fix_rounds + limits.review_rounds + limits.revivals
-            assert self.drive.count("StartRun") <= most
+            workflow = self.drive.job.policy.workflow
+            per_step = max(sum(member.candidates for member in step.members) for step in workflow)
+            rounds = 1 + limits.ci_fix_rounds + limits.review_rounds + limits.rework_rounds
+            steps = rounds * len(workflow) + limits.agent_attempts
+            assert self.drive.count("StartRun") <= steps * per_step + limits.revivals
 
     @invariant()
     def what_waits_is_the_work_that_was_ordered(self) -> None:
@@ -435,6 +457,22 @@ class History(RuleBasedStateMachine):
             work = self.drive.job.work
             assert self.drive.orders[work.seq].effect.kind == work.kind
             assert work.seq not in self.voided
+
+    @invariant()
+    def a_crew_is_one_writer_or_readers_and_nobody_is_forgotten(self) -> None:
+        if not hasattr(self, "drive"):
+            return
+        job = self.drive.job
+        out = [member for member in job.crew if member.is_out]
+        assert not {member.seq for member in out} & self.voided
+        assert all(self.drive.orders[member.seq].effect.run_id == member.run_id for member in out)
+        assert bool(out) is (job.work is not None and job.work.kind == "StartRun")
+        assert len({member.role for member in out}) <= 1
+        if any(member.role != "reviewer" for member in out):
+            step = job.policy.workflow[job.step]
+            assert len(step.members) == 1
+            assert len(out) <= step.members[0].candidates
+        assert not (job.is_terminal or job.state is State.ESCALATED) or not out
 
 
 TestHistory = History.TestCase

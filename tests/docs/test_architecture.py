@@ -13,17 +13,18 @@ from tests.core.jobs import GOOD, PATCH, check, opened, review, snapshot
 
 from windlass.core import effects, events
 from windlass.core.effects import Effect, Order
+from windlass.core.findings import FindingRef
 from windlass.core.job import TERMINAL, Job, Outcome, State, TestRun, Verification
 from windlass.core.policy import Limits, Policy
+from windlass.core.roles import parse_workflow
 from windlass.core.transition import Transition
 from windlass.core.workflow import ASKED_AGAIN, decide
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
 DIAGRAM = re.search(r"```mermaid\nstateDiagram-v2\n(.*?)```", PAGE, re.DOTALL)
-POLICY = Policy(
-    limits=Limits(agent_attempts=2, ci_fix_rounds=1, review_rounds=1, flake_reruns=1, revivals=1, checks_quiet_s=0)
-)
+LIMITS = Limits(agent_attempts=2, ci_fix_rounds=1, review_rounds=1, flake_reruns=1, revivals=1, checks_quiet_s=0)
+POLICIES = (Policy(limits=LIMITS), Policy(limits=LIMITS, workflow=parse_workflow(["coder", "reviewer", "tester"])))
 FURTHER = frozenset({State.QUEUED, State.RUNNING, State.PUBLISHING})
 
 
@@ -58,14 +59,15 @@ class Walk:
         self.chance = chance
         self.now_ms = 1_800_000_000_000
         self.waiting: list[Order] = []
-        self.job: Job = self._take(opened(POLICY))
+        self.policy = chance.choice(POLICIES)
+        self.job: Job = self._take(opened(self.policy))
 
     def go(self) -> set[tuple[str, str]]:
         seen = set()
         for _ in range(60):
             before = self.job.state
             self.now_ms += self.chance.choice([10, 1000, 100_000])
-            self.job = self._take(decide(self.job, self._event(), POLICY, self.now_ms))
+            self.job = self._take(decide(self.job, self._event(), self.policy, self.now_ms))
             if self.job.state is not before:
                 seen.add((before.value, self.job.state.value))
             if self.job.is_terminal:
@@ -117,7 +119,11 @@ class Walk:
                 return events.RunStarted(seq=seq, run_id=effect.run_id)
             case effects.StartRun():
                 outcome = self.chance.choice([Outcome.COMPLETED] * 4 + list(Outcome))
-                patch = PATCH if outcome is Outcome.COMPLETED else None
+                patch = dataclasses.replace(PATCH, tree_sha=sha) if outcome is Outcome.COMPLETED else None
+                if effect.is_read_only:
+                    marks = self.chance.choice([(), (), (sha[:8],)])
+                    found = tuple(FindingRef(mark=mark, severity="major", path="a", line=0) for mark in marks)
+                    return events.RunFinished(seq=seq, run_id=effect.run_id, outcome=outcome, findings=found)
                 return events.RunFinished(seq=seq, run_id=effect.run_id, outcome=outcome, patch=patch)
             case effects.VerifyPatch():
                 bad = Verification(

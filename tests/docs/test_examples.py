@@ -31,6 +31,7 @@ NEEDS = {
     "docs/localforge.md": ["a server"],
     "docs/operations.md": ["a server", "a server", "a server"],
     "docs/prompts.md": ["a server"],
+    "docs/workflows.md": ["a server"],
 }
 # What is run, by the tests below.
 RUN = {"README.md": 2, "CONTRIBUTING.md": 1, "docs/agents.md": 1}

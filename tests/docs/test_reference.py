@@ -107,8 +107,19 @@ def test_parser_and_schema_refuse_the_same(document: Any) -> None:
 def test_every_default_is_within_the_schema() -> None:
     known = dataclasses.asdict(Policy())
     del known["digest"]
+    assert SCHEMA["properties"]["workflow"]["default"] == [step.role for step in Policy().workflow]
+    known["workflow"] = SCHEMA["properties"]["workflow"]["default"]
     document = {key: list(value) if isinstance(value, tuple) else value for key, value in known.items()}
     jsonschema.validate(document, SCHEMA)
+
+
+def test_the_example_of_a_workflow_is_one() -> None:
+    (example,) = blocks(DOCS / "workflows.md", "yaml")
+    document = yaml.safe_load(example)
+    jsonschema.validate(document, SCHEMA)
+    found = policy.parse(document)
+    assert [step.role for step in found.workflow] == ["coder", "reviewer", "tester"]
+    assert found.limits.job_cost_cents == 500
 
 
 def test_the_protected_paths_are_the_ones_that_are_protected() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import assert_never
 
-from windlass.core import crew
+from windlass.core import crew, crew_results
 from windlass.core.endings import refuse
 from windlass.core.events import (
     BranchCreated,
@@ -35,7 +35,7 @@ def begin(plan: Plan) -> None:
 def advance(plan: Plan, event: Answer) -> None:
     """Take the answer to the effect that is waited for, and order the next one."""
     if isinstance(event, RunFinished):
-        crew.run_finished(plan, event)
+        crew_results.run_finished(plan, event)
         return
     if plan.job.work is None or plan.job.work.seq != event.seq:
         plan.say(f"{event.kind} answers an order that is not waited for any more")
@@ -56,7 +56,7 @@ def advance(plan: Plan, event: Answer) -> None:
 
 def failed(plan: Plan, event: EffectFailed) -> bool:
     """A main-line effect could not be carried out; whether it was the one that is waited for."""
-    if crew.run_failed(plan, event):
+    if crew_results.run_failed(plan, event):
         return True
     if plan.job.work is None or plan.job.work.seq != event.seq:
         return False
@@ -83,13 +83,13 @@ def _patch_verified(plan: Plan, event: PatchVerified) -> None:
     waiting = [member for member in crew.candidates(plan.job) if member.verification is None]
     if waiting:
         plan.say(f"candidate {judged.number + 1}: head {event.verification.head.status}")
-        crew.adopt(plan, waiting[0])
+        crew_results.adopt(plan, waiting[0])
         order(plan, "VerifyPatch")
         return
     best = _best(plan.job)
     if len(crew.candidates(plan.job)) > 1:
         plan.say(f"candidate {best.number + 1} of {len(plan.job.crew)} is the best by the repository's tests")
-    crew.adopt(plan, best)
+    crew_results.adopt(plan, best)
     _judge(plan, best)
 
 
@@ -112,7 +112,7 @@ def _judge(plan: Plan, member: Member) -> None:
     found = member.verification
     assert found is not None
     verdict = may_publish(found, needs_red_to_green=plan.job.policy.require_red_to_green)
-    crew.credit(plan, member, f"tests {found.base.status} on base, {found.head.status} on its change")
+    crew_results.credit(plan, member, f"tests {found.base.status} on base, {found.head.status} on its change")
     if not verdict:
         plan.say(f"verified: base {found.base.status}, head {found.head.status}")
         crew.next_step(plan)

@@ -11,7 +11,8 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from windlass.core.job import Job, PatchRef, State, TestRun, Verification
+from windlass.core.findings import Finding
+from windlass.core.job import Job, PatchRef, RunNote, State, TestRun, Verification
 
 TITLE_LIMIT = 256
 BODY_LIMIT = 65_000
@@ -42,6 +43,7 @@ _NEXT = {
 
 
 _MOST_TICKS = 12
+_MOST_FINDINGS = 40
 _TOO_MANY_TICKS = re.compile(f"`{{{_MOST_TICKS + 1},}}")
 # Controls but tab and line feed, line separators, surrogates, and what Unicode calls Default_Ignorable_Code_Point.
 _HIDDEN = re.compile(
@@ -103,7 +105,7 @@ def verification_line(verification: Verification) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullText:
-    """Everything that goes into a pull request's text. `report` is the agent's own, hostile."""
+    """Everything that goes into a pull request's text. `report` and `findings` are agents' own words, hostile."""
 
     job_id: str
     issue_number: int
@@ -113,6 +115,8 @@ class PullText:
     report: str
     patch: PatchRef
     verification: Verification | None
+    findings: tuple[Finding, ...] = ()
+    run_notes: tuple[RunNote, ...] = ()
 
 
 def pull_title(report_title: str, issue_title: str, issue_number: int) -> str:
@@ -139,6 +143,7 @@ def pull_body(text: PullText) -> str:
         "",
         *_verification_section(text.verification),
         "",
+        *_findings_section(text),
     ]
     tail = [
         "## How this came to be",
@@ -148,6 +153,10 @@ def pull_body(text: PullText) -> str:
         "Windlass checked, committed and pushed the change",
         f"- Change: {len(text.patch.files)} file(s), +{text.patch.insertions} −{text.patch.deletions}, "
         f"patch `sha256:{text.patch.digest}`",
+        *(
+            f"- {_code(one.role)} `{_code(one.agent) or 'default'}`, run `{one.run_id}`: {one.words}"
+            for one in text.run_notes
+        ),
         f"- Job `{text.job_id}`; a human's approval of the exact head commit is required before the merge",
         "",
         f"<!-- windlass:job:{text.job_id} -->",
@@ -179,6 +188,24 @@ def _verification_section(verification: Verification | None) -> list[str]:
             for t in verification.weakened_tests[:20]
         ]
     return rows
+
+
+def _run_line(run: RunNote) -> str:
+    return f"- {run.role.capitalize()} `{_code(run.agent) or 'default'}`, run `{run.run_id}`: {run.words}"
+
+
+def _findings_section(text: PullText) -> list[str]:
+    """What reviewing agents found and nobody had to mend: for the human who reviews, who may see it otherwise."""
+    if not any(one.role == "reviewer" for one in text.run_notes):
+        return []
+    lines = ["## What reviewing agents found", ""]
+    if not text.findings:
+        return [*lines, "Nothing. They are agents too: this is no approval.", ""]
+    for one in text.findings[:_MOST_FINDINGS]:
+        place = f"{_code(one.path) or 'the change'}{f':{one.line}' if one.line else ''}"
+        lines.append(f"- {one.severity}, `{place}`: {quoted(one.text)}")
+    left_out = len(text.findings) - _MOST_FINDINGS
+    return [*lines, *([f"- and {left_out} more, in the evidence"] if left_out > 0 else []), ""]
 
 
 def _row(name: str, run: TestRun) -> str:

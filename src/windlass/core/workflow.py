@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import assert_never
 
-from windlass.core import crew, mainline, reviewing
+from windlass.core import crew_results, mainline, reviewing
 from windlass.core.endings import abandon, escalate, fail, give_way
 from windlass.core.events import (
     BranchCreated,
@@ -155,7 +155,7 @@ def _decide(plan: Plan, event: Event) -> None:
         case EffectFailed():
             _effect_failed(plan, event)
         case RunStarted():
-            crew.run_started(plan, event)
+            crew_results.run_started(plan, event)
         case BranchCreated() | RunFinished() | PatchVerified() | PatchPushed() | PullRequestOpened():
             mainline.advance(plan, event)
         case _:

@@ -5,12 +5,13 @@ Reads only. Faces render what is returned here as plain data.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from windlass.core import workflow
+from windlass.core import findings, workflow
 from windlass.core.errors import NotFound
 from windlass.core.events import RunFinished, RunStarted
 from windlass.core.job import Job, State
@@ -59,16 +60,20 @@ class Queries:
         return self._store.jobs(states=states, repository=repository, limit=limit)
 
     def details(self, job_id: str) -> dict[str, Any]:
-        """One job with its runs and orders, as plain JSON."""
+        """One job with its runs, what they found, and orders, as plain JSON."""
         job = self.job(job_id)
         return {
             "job": plain(job),
-            "runs": [plain(run) for run in self._store.runs(job.id)],
+            "runs": [self._run(run) for run in self._store.runs(job.id)],
             "orders": [
                 {"seq": e.order.seq, "effect": e.order.effect.kind, "status": e.status, "claims": e.claim}
                 for e in self._store.effects(job.id)
             ],
         }
+
+    def _run(self, run: RunRecord) -> dict[str, Any]:
+        kept = findings.decode(self._blobs.get(run.findings_digest)) if run.findings_digest else ()
+        return {**plain(run), "findings": [dataclasses.asdict(one) for one in kept]}
 
     def why(self, job_id: str) -> tuple[Explained, ...]:
         """Every event of a job with its reasons, each decision taken again and compared."""

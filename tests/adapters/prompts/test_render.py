@@ -10,8 +10,8 @@ import pytest
 from tests.support.mirror import Mirror, mirror_at, outside_fences
 
 from windlass.core.errors import NotFound, Refused
-from windlass.core.job import IssueSnapshot, TaskType
 from windlass.core.findings import Finding
+from windlass.core.job import IssueSnapshot, TaskType
 from windlass.core.prompt import PURPOSES, Comment, blob_sha
 from windlass.core.roles import ROLES
 

@@ -18,6 +18,9 @@ from tests.core.jobs import opened
 from windlass import __version__
 from windlass.core.errors import Failed, NotFound, Refused, Unavailable, WindlassError
 from windlass.core.job import Job, TaskType
+from windlass.core.policy import Policy
+from windlass.core.records import plain
+from windlass.core.roles import parse_workflow
 from windlass.faces.cli import exits
 from windlass.faces.cli.live import Teller
 from windlass.faces.cli.main import windlass
@@ -173,11 +176,45 @@ def test_status_shows_hostile_titles_as_words(tools: Tools, server: Server) -> N
     assert len(found.output.splitlines()) == 1
     assert_tame(found.output)
     assert server.asked[0][1] == "/status?state=queued&state=running&repository=acme%2Fshop&limit=50"
-    as_json = call(tools, "status", "j1", "--json").output
+    as_json = call(tools, "status", "--json").output
     assert json.loads(as_json)["jobs"] == [JOB]
     assert "\x1b" not in as_json
     server.says({"jobs": [], "counts": {}})
     assert call(tools, "status").output == "no jobs\n"
+
+
+def test_status_of_one_job_shows_its_workflow_and_every_run(tools: Tools, server: Server) -> None:
+    run = {
+        "id": "j1-r3",
+        "role": "reviewer",
+        "agent": "codex",
+        "outcome": "completed",
+        "status": "finished",
+        "candidate": 0,
+        "started_at_ms": 1_000,
+        "finished_at_ms": 3_500,
+        "cpu_s": "1.000",
+        "peak_memory_bytes": 5 << 20,
+        "bytes_out": 12,
+        "model": f"m{EVIL}",
+        "model_access": "gateway",
+        "image_digest": "sha256:" + "a" * 64,
+        "detail": EVIL,
+        **{f"{what}_digest": what[0] * 64 for what in ("prompt", "patch", "findings", "report", "log")},
+        "findings": [{"path": "a.py", "line": 3, "severity": "major", "text": EVIL}],
+    }
+    job = plain(opened(Policy(workflow=parse_workflow(["coder", {"parallel": ["reviewer", "reviewer"]}]))).job)
+    details = {"job": {**job, "step": 1}, "runs": [run], "orders": []}
+    server.says({"jobs": [JOB], "counts": {}, **details})
+    found = call(tools, "status", "j1")
+    assert found.exit_code == 0, found.output
+    assert_tame(found.output)
+    assert "workflow   coder → [reviewer + reviewer]" in found.output
+    assert "run r3     reviewer, codex: completed, 2.5 s, 1.0 s CPU, 5 MiB, 12 bytes out" in found.output
+    assert "prompt pppppppppppp, patch pppppppppppp, findings ffffffffffff" in found.output
+    assert "major a.py:3: " in found.output
+    assert server.asked[-1][1] == "/api/v1/jobs/j1"
+    assert json.loads(call(tools, "status", "j1", "--json").output)["details"]["runs"] == [run]
 
 
 def test_why_shows_hostile_reasons_and_fails_when_history_does_not_hold(tools: Tools, server: Server) -> None:

@@ -13,6 +13,7 @@ from windlass.core.ci import REPORT_CHECK
 from windlass.core.effects import OpenPullRequest, PushPatch
 from windlass.core.errors import Conflict, Failed, Refused
 from windlass.core.events import PatchPushed, PullRequestOpened
+from windlass.engine.stages import handing
 from windlass.engine.stages.context import Claim
 from windlass.ports import PullInfo
 
@@ -87,6 +88,8 @@ async def _text(claim: Claim, effect: OpenPullRequest) -> tuple[str, str]:
         report=report,
         patch=effect.patch,
         verification=effect.verification,
+        findings=await handing.listed_findings(claim, effect.findings),
+        run_notes=effect.run_notes,
     )
     title = messages.pull_title(claim.job.report_title, effect.issue.title, effect.issue.number)
     redact = claim.outside.redact

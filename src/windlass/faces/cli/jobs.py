@@ -13,6 +13,7 @@ from windlass.core.job import State, TaskType
 from windlass.faces.cli import exits
 from windlass.faces.cli.client import CONFIG, JSON, call, job_id, one_line, show
 from windlass.faces.cli.options import Tools
+from windlass.faces.cli.overview import overview
 
 # A repair pass reads every repository.
 _REPAIR_TIMEOUT_S = 900.0
@@ -75,10 +76,13 @@ def status(
     config: Path | None,
     as_json: bool,
 ) -> None:
-    """Show jobs and their states, or one JOB."""
+    """Show jobs and their states, or one JOB with its workflow, its runs and what they left."""
     query: dict[str, Any] = {"job": job, "state": list(state) or None, "repository": repository, "limit": limit}
     answer = call(tools, config, "GET", "/status", params={k: v for k, v in query.items() if v is not None})
     lines = [_line(found) for found in answer["jobs"]] or ["no jobs"]
+    if job is not None:
+        details = call(tools, config, "GET", f"/api/v1/jobs/{job_id(answer['jobs'][0]['job'])}")
+        answer, lines = {**answer, "details": details}, [*lines, *overview(details)]
     show(answer, "\n".join(lines), as_json=as_json)
 
 

@@ -15,6 +15,7 @@ from windlass.faces.cli.github_app import github_app
 from windlass.faces.cli.jobs import reconcile, start_job, status, stop_job, why
 from windlass.faces.cli.logs import logs, report
 from windlass.faces.cli.options import Tools
+from windlass.faces.cli.policy import policy
 from windlass.faces.cli.prompt import prompt
 from windlass.faces.cli.run import demo, run
 
@@ -54,5 +55,5 @@ def serve(tools: Tools, config: Path | None) -> None:
 
 
 _JOBS = (run, demo, start_job, stop_job, status, why, logs, report)
-for _command in (*_JOBS, reconcile, evidence, prompt, agents, github_app):
+for _command in (*_JOBS, reconcile, evidence, policy, prompt, agents, github_app):
     windlass.add_command(_command)
