@@ -18,13 +18,15 @@ from pathlib import Path
 from shutil import which
 
 from windlass.core.errors import Refused
-from windlass.ports import RunSpec
+from windlass.ports import Inlet, RunSpec
 
 UID = 1000
 TMP_BYTES = 2 << 30
 SHM_BYTES = 256 << 20
 HOME = "/tmp/home"  # noqa: S108 - a path inside the sandbox's own /tmp
 PROBE_TIMEOUT_S = 10
+INLETS = "/inlets"  # a directory for each socket, inside
+INLET_PROGRAM = Path(__file__).with_name("inlet.py")
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 ETC = (
     *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "timezone", "mime.types"),
@@ -92,9 +94,10 @@ def wrap(sandbox: Sandbox, spec: RunSpec, *, system_reads: Sequence[Path], etc: 
         *("--ro-bind", str(etc / "passwd"), "/etc/passwd", "--ro-bind", str(etc / "group"), "/etc/group"),
         *_binds(readable(spec.reads)),
         *_workdir(spec, workdir),
+        *_shown_inlets(spec.inlets),
         *("--remount-ro", "/", "--chdir", workdir),
         "--",
-        *spec.argv,
+        *with_inlets(spec, [f"{INLETS}/{n}/{inlet.socket.name}" for n, inlet in enumerate(spec.inlets)]),
     )
 
 
@@ -104,6 +107,25 @@ def _workdir(spec: RunSpec, workdir: str) -> tuple[str, ...]:
         return ("--bind", workdir, workdir)
     places = [f"{workdir}/{name}" for name in spec.writes]
     return ("--ro-bind", workdir, workdir, *(part for place in places for part in ("--bind", place, place)))
+
+
+def with_inlets(spec: RunSpec, sockets: Sequence[str], program: str = f"{INLETS}/program") -> tuple[str, ...]:
+    """The command behind the program that opens the run's inlets to these sockets."""
+    if not spec.inlets:
+        return spec.argv
+    told = [text for inlet, path in zip(spec.inlets, sockets, strict=True) for text in (str(inlet.port), path)]
+    return (sys.executable, "-I", "-S", "-B", program, *told, "--", *spec.argv)
+
+
+def check_inlets(inlets: Sequence[Inlet]) -> None:
+    """Raises Refused (inlet_unusable) for one that leads to no socket."""
+    for inlet in inlets:
+        if not inlet.socket.is_socket() or not 0 < inlet.port < 65536:
+            raise Refused(
+                f"inlet {inlet.port} leads to {inlet.socket}, which is no usable socket",
+                code="inlet_unusable",
+                hint="it must be listened on before the run starts",
+            )
 
 
 def write_etc(etc: Path) -> None:
@@ -155,6 +177,14 @@ def _system(reads: Sequence[Path]) -> tuple[str, ...]:
         *_binds(path for path in etc if path.exists()),
         *_binds(reads),
     )
+
+
+def _shown_inlets(inlets: Sequence[Inlet]) -> tuple[str, ...]:
+    """Each socket's own directory: a socket that is made anew in it is found again, and nothing else is in it."""
+    if not inlets:
+        return ()
+    folders = [("--ro-bind", str(inlet.socket.parent), f"{INLETS}/{n}") for n, inlet in enumerate(inlets)]
+    return (*(part for folder in folders for part in folder), "--ro-bind", str(INLET_PROGRAM), f"{INLETS}/program")
 
 
 def _as_on_host(path: Path) -> tuple[str, ...]:

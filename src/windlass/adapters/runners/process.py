@@ -74,7 +74,7 @@ class ProcessRunner:
     async def start(self, spec: RunSpec) -> bool:
         """Start, or adopt; True when it was started now.
 
-        Raises Refused: run_id_invalid, workdir_missing, mount_missing, agent_unusable (it needs a container).
+        Raises Refused: run_id_invalid, workdir_missing, mount_missing, inlet_unusable, agent_unusable (an image).
         """
         return await asyncio.to_thread(self._start, spec)
 
@@ -143,6 +143,7 @@ class ProcessRunner:
         if not spec.workdir.is_dir():
             raise Refused(f"no work directory {spec.workdir}", code="workdir_missing", hint="make it before the start")
         bubblewrap.readable(spec.reads)
+        bubblewrap.check_inlets(spec.inlets)
         run.at.mkdir(mode=0o700, exist_ok=True)
         with run.held() as lock:
             if lock is None or run.was_started:
@@ -157,7 +158,8 @@ class ProcessRunner:
             "owner.json", {"instance": self._instance, "id": spec.id, "groups": [group["dir"] for group in groups]}
         )
         private = {"HOME": bubblewrap.HOME, "TMPDIR": "/tmp"}  # noqa: S108 - inside the sandbox
-        argv = spec.argv
+        sockets = [str(inlet.socket) for inlet in spec.inlets]
+        argv = bubblewrap.with_inlets(spec, sockets, str(bubblewrap.INLET_PROGRAM))
         if isinstance(self._sandbox, Sandbox):
             bubblewrap.write_etc(run.at / "etc")
             argv = bubblewrap.wrap(self._sandbox, spec, system_reads=self._reads, etc=run.at / "etc")
