@@ -21,6 +21,8 @@ VALUES: dict[str, Any] = {
     "WINDLASS_DATABASE_URL": "postgresql://me:pass-word-1@db/windlass",
     "WINDLASS_INSTANCE": "second",
     "WINDLASS_AGENTS": {"codex": {"command": "codex run", "needs_network": True, "environment": {"K": "v"}}},
+    "WINDLASS_GATEWAY_PRICES": {"qwen3-*": {"input": 0.2, "output": 0.8}},
+    "WINDLASS_GATEWAY_RUN_LIMIT_USD": 2.5,
     "WINDLASS_DEFAULT_AGENT": "codex",
     "WINDLASS_TEST_COMMAND": "make test",
     "WINDLASS_POLICY": {"label": "robots"},

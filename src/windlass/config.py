@@ -11,8 +11,9 @@ import difflib
 import os
 import typing
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -85,9 +86,44 @@ class AgentSettings(_Section):
     arguments: tuple[str, ...] = Field((), description="further arguments behind the preset's own")
     reads: tuple[Path, ...] = Field((), description="the agent's installation: its `bin` comes onto the PATH")
     needs_network: bool | None = Field(None, description="whether the sandbox keeps its network; a command's: no")
+    gateway: bool | Literal["auto"] = Field(
+        "auto", description="whether its model's key stays with the gateway; auto: where the agent knows a way"
+    )
+    upstream: str = Field("", description="its model's address, for the gateway; empty: the provider's own")
     environment: dict[str, str] = Field(default_factory=dict, description="variables for the agent")
     secrets: dict[str, SecretStr] = Field(default_factory=dict, description="its keys, by variable")
     secret_files: dict[str, Path] = Field(default_factory=dict, description="files that hold its keys, by variable")
+
+
+class PriceSettings(_Section):
+    """What a model costs, in US dollars per million tokens."""
+
+    input: Decimal = Field(ge=0, description="tokens read")
+    output: Decimal = Field(ge=0, description="tokens written")
+    cached: Decimal | None = Field(None, ge=0, description="tokens read from a cache; left out: as those read")
+
+
+class GatewaySettings(_Section):
+    """The model gateway: it keeps agents' keys to itself, counts, and holds the money budget of a run."""
+
+    is_enabled: bool = Field(True, description="use it for agents that know a way to it (see docs/gateway.md)")
+    run_limit_usd: Decimal | None = Field(None, gt=0, description="what one run may cost, if a policy allows more")
+    prices: dict[str, PriceSettings] = Field(
+        default_factory=dict,
+        description="prices by patterns of models' names, over the built-in ones: `input`, `output`, `cached`, in US "
+        "dollars per million tokens",
+    )
+    output_tokens: int = Field(
+        16_000,
+        ge=256,
+        le=1_000_000,
+        description="bound on an answer, for requests that name none, where money is limited",
+    )
+    largest_body_bytes: int = Field(32 << 20, ge=1 << 16, le=1 << 30, description="requests above this are refused")
+    idle_s: float = Field(600.0, gt=0, le=3600, description="how long a provider may be silent, seconds")
+    allows_http: bool = Field(False, description="allow models behind plain http that are not on this machine")
+    proxy_url: str = Field("", repr=False, description="proxy on the way to the providers; empty: none")
+    ca_file: Path | None = Field(None, description="certificates of authorities to trust instead of the usual ones")
 
 
 class SandboxSettings(_Section):
@@ -135,6 +171,7 @@ class Settings(_Section):
     api: ApiSettings = Field(default_factory=ApiSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)
     sandbox: SandboxSettings = Field(default_factory=SandboxSettings)
+    gateway: GatewaySettings = Field(default_factory=GatewaySettings)
     blobs: BlobSettings = Field(default_factory=BlobSettings)
     agents: dict[str, AgentSettings] = Field(default_factory=dict, description="agents by name, see below")
     agents_dir: Path | None = Field(None, description="directory of catalogue entries of your own, NAME.yaml each")

@@ -702,6 +702,9 @@ class ModelGateway(Protocol):
     def usage(self, run_id: str) -> Usage | None:
         """What the run has used so far, as the provider's answers say; None when it never asked."""
 
+    def refusal(self, run_id: str) -> str | None:
+        """Why a call of the run was refused for its money, '' when none was; None when it was never admitted."""
+
     def close(self, run_id: str) -> None:
         """The run's key is worth nothing any more; what it used stays known until `forget`. Idempotent."""
 

@@ -160,6 +160,7 @@ def responses(model: ScriptedModel, body: dict[str, Any]) -> list[dict[str, Any]
     usage = {"input_tokens": INPUT_TOKENS, "output_tokens": OUTPUT_TOKENS, "total_tokens": INPUT_TOKENS + OUTPUT_TOKENS}
     usage |= {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
     whole = {"id": "r1", "object": "response", "status": "completed", "output": [item], "usage": usage}
+    whole["model"] = body.get("model", "scripted")
     return [
         {"type": "response.created", "response": {"id": "r1", "object": "response", "status": "in_progress"}},
         {"type": "response.output_item.added", "output_index": 0, "item": item},

@@ -1,4 +1,8 @@
-"""Real agents take a real issue to a pull request: the whole engine, the sandbox, and a scripted model on loopback."""
+"""Real agents take a real issue to a pull request: the whole engine, the sandbox, and a scripted model on loopback.
+
+They reach the model through the gateway, without a network and without the real key; one case has the key by
+environment, because that has to work too where an agent knows no way to a gateway.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,12 @@ import sqlalchemy as sa
 from tests.agents.cli_packages import PACKAGES, installed
 from tests.agents.model_server import INPUT_TOKENS, OUTPUT_TOKENS, ScriptedModel, scripted_model
 from tests.stories.harness import MEND, Town, town
-from windlass.config import AgentSettings
-from windlass.core.job import Job, State
+from windlass.adapters.gateway import LocalGateway
+from windlass.adapters.runners.process import ProcessRunner
+from windlass.config import AgentSettings, Settings
+from windlass.core.job import IssueSnapshot, Job, Outcome, State
+from windlass.ports import AgentReport, AgentTask, Deadlines
+from windlass.wiring.agents import agents_of
 
 pytestmark = [pytest.mark.needs("node"), pytest.mark.needs("bubblewrap"), pytest.mark.timeout(400)]
 CLOSING = "# Correct the answer\n\nThe answer is 42 now, as the check asks for."
@@ -24,47 +32,33 @@ CLOSING = "# Correct the answer\n\nThe answer is 42 now, as the check asks for."
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """How one agent is pointed at the scripted model. `{url}` in the texts is the model's address."""
+    """One agent: where its key goes, and how its model's address ends."""
 
     key: str
-    arguments: tuple[str, ...] = ()
-    environment: Mapping[str, str]
+    path: str = ""
     model: str = "scripted"
-    reported_model: str
-    cost_microusd: int | None = None
 
 
 CASES = {
-    "codex": Case(
-        key="CODEX_API_KEY",
-        arguments=(
-            *("-c", "model_provider=local", "-c", "model_providers.local.name=local"),
-            *("-c", "model_providers.local.base_url={url}/v1", "-c", "model_providers.local.wire_api=responses"),
-            *("-c", "model_providers.local.env_key=CODEX_API_KEY"),
-        ),
-        environment={},
-        reported_model="",
-    ),
-    "claude-code": Case(
-        key="ANTHROPIC_API_KEY",
-        environment={"ANTHROPIC_BASE_URL": "{url}"},
-        model="claude-sonnet-4-5",
-        reported_model="claude-sonnet-4-5",
-        cost_microusd=1200,
-    ),
-    "qwen": Case(key="OPENAI_API_KEY", environment={"OPENAI_BASE_URL": "{url}/v1"}, reported_model="scripted"),
+    "codex": Case(key="CODEX_API_KEY", path="/v1"),
+    "claude-code": Case(key="ANTHROPIC_API_KEY", model="claude-sonnet-4-5"),
+    "qwen": Case(key="OPENAI_API_KEY", path="/v1"),
 }
+# What an agent leaves behind to be looked at: everything that it could have found the real key in.
+SEARCH = (
+    "env > /tmp/found; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline >> /tmp/found 2>/dev/null; "
+    "grep -rsh . /tmp/home >> /tmp/found; cat /tmp/found | tr '\\0' '\\n' > found.txt; "
+    "python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {port}), 5)'; echo $? > code.txt"
+)
 
 
-def settings(agent: str, url: str, key: str) -> AgentSettings:
+def settings(agent: str, url: str, key: str, **more: Any) -> AgentSettings:
     case = CASES[agent]
     return AgentSettings(
         preset=agent,
-        model=case.model,
         reads=(installed(agent),),
-        arguments=tuple(text.replace("{url}", url) for text in case.arguments),
-        environment={name: text.replace("{url}", url) for name, text in case.environment.items()},
         secrets={case.key: key},
+        **{"model": case.model, "upstream": url and url + case.path, **more},
     )
 
 
@@ -92,12 +86,12 @@ def judge(here: Town, job: Job, agent: str) -> None:
     report = here.windlass.outside.blobs.get(run.report_digest).decode()
     assert report.startswith(CLOSING)
     assert "## Steps" in report
-    assert run.model == case.reported_model
+    assert run.model == case.model, "as the provider answered, also where the agent names none"
     (used,) = rows(here, "select * from usage")
     facts = (used["run_id"], used["model"], used["input_tokens"], used["output_tokens"], used["cost_microusd"])
-    assert facts == (run.id, case.reported_model, 2 * INPUT_TOKENS, 2 * OUTPUT_TOKENS, case.cost_microusd)
-    models = [row["name"] for row in rows(here, "select name from model_versions")]
-    assert models == ([case.reported_model] if case.reported_model else [])
+    cost = 1200 if agent == "claude-code" else None
+    assert facts == (run.id, case.model, 2 * INPUT_TOKENS, 2 * OUTPUT_TOKENS, cost)
+    assert [row["name"] for row in rows(here, "select name from model_versions")] == [case.model]
 
 
 def heard(model: ScriptedModel, key: str) -> None:
@@ -105,6 +99,7 @@ def heard(model: ScriptedModel, key: str) -> None:
     asked = [request for request in model.requests if request.body.get("model")]
     assert len(asked) == 2
     assert all(any(key in value for value in request.headers.values()) for request in asked)
+    assert not any("wlk_" in value for request in asked for value in request.headers.values())
     assert key not in json.dumps([request.body for request in model.requests])
     assert "The answer shall be 42." in json.dumps(asked[0].body)
 
@@ -112,6 +107,63 @@ def heard(model: ScriptedModel, key: str) -> None:
 def rows(here: Town, query: str) -> list[Mapping[str, Any]]:
     with here.windlass.engine.connect() as connection:
         return [dict(row) for row in connection.execute(sa.text(query)).mappings()]
+
+
+async def tried(tmp_path: Path, agent: str, given: AgentSettings, **limits: Any) -> tuple[AgentReport, Path]:
+    """One agent at work in the sandbox, without the engine around it: its report, and its directory."""
+    gateway = LocalGateway(tmp_path / "gateway")
+    made = agents_of(Settings(agents={"it": given}), gateway)["it"]
+    runner = ProcessRunner(tmp_path / "runs", instance="mine")
+    (tmp_path / "work").mkdir()
+    issue = IssueSnapshot(number=1, title="T", body="", author="a")
+    patience = Deadlines(start_s=60, idle_s=60, total_s=90)
+    task = AgentTask(
+        run_id="r1", workspace=tmp_path / "work", prompt="Do it.", issue=issue, deadlines=patience, **limits
+    )
+    try:
+        await runner.start(made.spec(task))
+        report = made.conclude(task, await runner.wait("r1"))
+    finally:
+        await runner.discard("r1")
+        made.discard("r1")
+        gateway.stop()
+    return report, tmp_path / "work"
+
+
+@pytest.mark.parametrize("agent", sorted(PACKAGES))
+async def test_the_real_key_is_nowhere_to_be_found(tmp_path: Path, agent: str) -> None:
+    """The agent looks at its environment, at every process it can see, in its home, and for the model itself."""
+    key = f"sk-{secrets.token_hex(20)}"
+    with scripted_model("", CLOSING) as model:
+        model.command = SEARCH.replace("{port}", model.url.rpartition(":")[2])
+        report, work = await tried(tmp_path, agent, settings(agent, model.url, key))
+    found = (work / "found.txt").read_text("utf-8", "replace")
+    assert (report.outcome, report.model_access) == (Outcome.COMPLETED, "gateway")
+    assert "wlk_" in found, "it looked where its own key is"
+    assert key not in found
+    assert (work / "code.txt").read_text() == "1\n", "there is no network"
+
+
+async def test_a_key_by_environment_works_and_is_told(tmp_path: Path) -> None:
+    key = f"sk-{secrets.token_hex(20)}"
+    with scripted_model("env > found.txt", CLOSING) as model:
+        environment = {"ANTHROPIC_BASE_URL": model.url}
+        given = settings("claude-code", "", key, gateway=False, environment=environment)
+        report, work = await tried(tmp_path, "claude-code", given)
+    assert (report.outcome, report.model_access) == (Outcome.COMPLETED, "environment")
+    assert report.usage is not None
+    assert report.usage.input_tokens == 2 * INPUT_TOKENS
+    assert key in (work / "found.txt").read_text()
+
+
+@pytest.mark.parametrize("agent", sorted(PACKAGES))
+async def test_an_agent_whose_money_is_used_up_ends_soon_and_says_why(tmp_path: Path, agent: str) -> None:
+    with scripted_model("true", CLOSING) as model:
+        given = settings(agent, model.url, f"sk-{secrets.token_hex(20)}", model="gpt-4o")
+        report, _ = await tried(tmp_path, agent, given, cost_limit_usd=0.000001)
+    assert report.outcome is Outcome.INCOMPLETE
+    assert "the model gateway said no: the run's money budget is used up" in report.detail
+    assert model.requests == []
 
 
 async def test_a_refused_key_is_no_fault_of_the_agent(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """From settings to agents: the catalogue, what the operator changed in it, and commands of the operator's own.
 
-Keeps the rule that a key has one way to an agent, the environment of its process, and that every key is known to the
-redaction. Refuses a key that is too short to be found again in a text.
+Keeps the rule that a key has one way to an agent (the gateway, or the environment of its process), and that every key
+is known to the redaction. Refuses a key that is too short to be found again in a text.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from windlass.adapters.agents.access import Access
 from windlass.adapters.agents.catalogue import catalogue, shipped
 from windlass.adapters.agents.catalogue_agent import CatalogueAgent, Given
 from windlass.adapters.agents.command import CommandAgent
 from windlass.adapters.agents.patch import PatchAgent
 from windlass.adapters.agents.preset import Preset, changed
 from windlass.adapters.agents.windsurf import WindsurfAgent
+from windlass.adapters.gateway import UPSTREAMS
 from windlass.config import AgentSettings, Settings, secret
 from windlass.core.errors import Refused
-from windlass.ports import Agent, SandboxLimits
+from windlass.ports import Agent, ModelGateway, SandboxLimits
 
 SHORTEST_SECRET = 8
 _KEY = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH", re.IGNORECASE)
@@ -37,21 +39,21 @@ class KnownAgent:
     source: str
 
 
-def known_agents(settings: Settings) -> dict[str, KnownAgent]:
-    """Every agent by name. Raises Refused (bad_config, bad_agent)."""
+def known_agents(settings: Settings, gateway: ModelGateway | None = None) -> dict[str, KnownAgent]:
+    """Every agent by name, with the gateway for those that know a way to it. Raises Refused (bad_config, bad_agent)."""
     presets, own = catalogue(settings.agents_dir), shipped()
     found = {"patch": KnownAgent(agent=PatchAgent(), source="built in")}
     for name, preset in presets.items():
         source = "preset" if own.get(name) == preset else "agents_dir"
         found[name] = KnownAgent(agent=_driven(preset, Given(limits=sandbox_limits(settings))), source=source)
     for name, given in settings.agents.items():
-        found[name] = KnownAgent(agent=_configured(name, given, presets, settings), source="settings")
+        found[name] = KnownAgent(agent=_configured(name, given, presets, settings, gateway), source="settings")
     return found
 
 
-def agents_of(settings: Settings) -> dict[str, Agent]:
+def agents_of(settings: Settings, gateway: ModelGateway | None = None) -> dict[str, Agent]:
     """Every agent by name, and the default one among them. Raises Refused (bad_config, bad_agent)."""
-    agents = {name: known.agent for name, known in known_agents(settings).items()}
+    agents = {name: known.agent for name, known in known_agents(settings, gateway).items()}
     if settings.default_agent not in agents:
         known = ", ".join(sorted(agents))
         raise Refused(f"default_agent is {settings.default_agent!r}", code="bad_config", hint=f"known agents: {known}")
@@ -82,7 +84,22 @@ def agent_keys(settings: Settings) -> tuple[str, ...]:
     return (*keys, *(value for name, value in told if _KEY.search(name) and len(value) >= SHORTEST_SECRET))
 
 
-def _configured(name: str, given: AgentSettings, presets: Mapping[str, Preset], settings: Settings) -> Agent:
+def labelled_keys(settings: Settings) -> dict[str, str]:
+    """Every key of every agent by the name of its setting. Raises Refused (bad_config)."""
+    return {
+        f"agents.{name}.{variable}": value
+        for name, given in settings.agents.items()
+        for variable, value in _secrets(name, given).items()
+    }
+
+
+def _configured(
+    name: str,
+    given: AgentSettings,
+    presets: Mapping[str, Preset],
+    settings: Settings,
+    gateway: ModelGateway | None,
+) -> Agent:
     reads = tuple(path.expanduser().absolute() for path in given.reads)
     secrets = _secrets(name, given)
     if isinstance(given.command, str) and given.command:
@@ -102,7 +119,16 @@ def _configured(name: str, given: AgentSettings, presets: Mapping[str, Preset], 
             code="bad_config",
             hint=f"give a command, or a preset: {', '.join(sorted(presets))}",
         )
-    added = Given(secrets=secrets, arguments=given.arguments, reads=reads, limits=sandbox_limits(settings))
+    access = Access(
+        gateway=gateway,
+        wish=given.gateway,
+        upstream=given.upstream,
+        upstreams=UPSTREAMS,
+        keys=preset.secrets or None,
+        keeps_network=bool(given.needs_network),
+    )
+    limits = sandbox_limits(settings)
+    added = Given(secrets=secrets, arguments=given.arguments, reads=reads, limits=limits, access=access)
     profile = given.profile.expanduser().absolute() if given.profile else None
     return _driven(changed(preset, f"agents.{name}", _changes(name, given, preset)), added, profile)
 

@@ -16,6 +16,7 @@ from typing import IO
 import sqlalchemy as sa
 
 from windlass.adapters.blobs import DirectoryBlobs, open_blobs
+from windlass.adapters.gateway import LocalGateway
 from windlass.adapters.git import GitRepositories
 from windlass.adapters.github import AppAuth, TokenAuth, github_forge, translate
 from windlass.adapters.logs import SecretRedactor, correlation_key
@@ -44,7 +45,8 @@ from windlass.engine.reconcile import Reconciler
 from windlass.engine.schedule import Duty, Schedule
 from windlass.engine.stages.context import Outside, StageSettings
 from windlass.ports import Blobs, Forge
-from windlass.wiring.agents import agent_keys, agents_of, sandbox_limits
+from windlass.wiring.agents import agent_keys, agents_of, labelled_keys, sandbox_limits
+from windlass.wiring.gateway import gateway_of, left, tended
 from windlass.wiring.runners import runner_of
 
 log = logging.getLogger("windlass.wiring")
@@ -91,6 +93,7 @@ class Windlass:
     journal: Journal
     clock: SystemClock
     lock: IO[str] | None
+    gateway: LocalGateway | None = None
     schedule: Schedule = field(default_factory=Schedule)
     is_started: bool = False
 
@@ -108,6 +111,7 @@ class Windlass:
         with contextlib.suppress(WindlassError):
             await asyncio.to_thread(self.journal.write)
             await asyncio.to_thread(self.ledger.checkpoint)
+        await left(self.gateway)
         await self.close()
 
     async def close(self) -> None:
@@ -152,6 +156,7 @@ class Windlass:
             ),
             Duty(name="redelivery", period_s=period_s * 10, act=lambda: repair.deliveries(3 * 86400)),
             Duty(name="reaper", period_s=period_s, act=repair.reap),
+            Duty(name="gateway", period_s=1.0, act=lambda: tended(self.gateway, self.outside.runner)),
             Duty(name="steps", period_s=1.0, act=lambda: asyncio.to_thread(self.journal.write)),
             Duty(name="ledger", period_s=2.0, act=lambda: asyncio.to_thread(self.ledger.sequence)),
             Duty(
@@ -196,12 +201,13 @@ def _joined(
     runner = runner_of(settings.sandbox, state, instance=settings.instance)
     _insist_on_sandbox(settings, runner)
     repositories = GitRepositories(state / "mirrors")
+    gateway = gateway_of(settings.gateway, state / "gateway", labelled_keys(settings))
     outside = Outside(
         store=store,
         forge=forge,
         repositories=repositories,
         runner=runner,
-        agents=agents_of(settings),
+        agents=agents_of(settings, gateway),
         blobs=blobs,
         prompts=JinjaPrompts(repositories, TEMPLATES),
         notifier=LogNotifier(),
@@ -236,6 +242,7 @@ def _joined(
         journal=journal,
         clock=clock,
         lock=lock,
+        gateway=gateway,
     )
 
 

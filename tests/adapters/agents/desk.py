@@ -25,9 +25,18 @@ class Desk:
         self.workspace.mkdir()
         (self.workspace / "calc.py").write_text("def add(a, b):\n    return a - b\n")
 
-    def task(self, *, prompt: str = "Do it.", deadlines: Deadlines = PATIENT) -> AgentTask:
+    def task(
+        self, *, prompt: str = "Do it.", deadlines: Deadlines = PATIENT, cost_limit_usd: float | None = None
+    ) -> AgentTask:
         issue = IssueSnapshot(number=7, title="add() subtracts", body="", author="ann")
-        return AgentTask(run_id="r1", workspace=self.workspace, prompt=prompt, issue=issue, deadlines=deadlines)
+        return AgentTask(
+            run_id="r1",
+            workspace=self.workspace,
+            prompt=prompt,
+            issue=issue,
+            deadlines=deadlines,
+            cost_limit_usd=cost_limit_usd,
+        )
 
     async def work(self, agent: Agent, task: AgentTask) -> AgentReport:
         await self.runner.start(agent.spec(task))

@@ -38,7 +38,11 @@ def like(name: str, script: str) -> CatalogueAgent:
     """A shipped agent whose program is a line of shell."""
     command = ["sh", "-c", script, *(["{output_file}"] if name in {"mini-swe-agent", "devin"} else [])]
     return CatalogueAgent(
-        changed(shipped()[name], "test", {"command": command, "prompt": "stdin", "secrets": [], "needs_network": False})
+        changed(
+            shipped()[name],
+            "test",
+            {"command": command, "prompt": "stdin", "secrets": [], "gateway": [], "needs_network": False},
+        )
     )
 
 

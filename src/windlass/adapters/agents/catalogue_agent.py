@@ -1,8 +1,9 @@
 """Any agent of the catalogue, behind the one exchange of files; fills `ports.Agent`.
 
 A small shell prelude puts the entry's files into the fresh home directory and the agent's own installation on the PATH,
-then becomes the agent. Keys travel in the environment only, never on a command line. An image needs `sh` for it and
-nothing else. Refused: a run without any of the keys that the agent needs.
+then becomes the agent. A model's key stays outside where the agent can use the gateway; every other key travels in the
+environment only, never on a command line. An image needs `sh` for it and nothing else. Refused: a run without any of
+the keys that the agent needs.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from windlass.adapters.agents import exchange, reporting
+from windlass.adapters.agents import access, exchange, reporting
+from windlass.adapters.agents.access import Access, Admitted
 from windlass.adapters.agents.judging import Seen, judge
 from windlass.adapters.agents.preset import Preset, filled, placeholders
 from windlass.core.agent_events import AgentEvent, Reading
-from windlass.core.errors import Refused
+from windlass.core.errors import Refused, WindlassError
+from windlass.core.job import Outcome
 from windlass.ports import AgentReport, AgentTask, Deadlines, RunResult, RunSpec, SandboxLimits
 
 OUTPUT = "windlass-agent-output.json"
@@ -52,6 +56,7 @@ class Given:
     arguments: tuple[str, ...] = ()
     reads: tuple[Path, ...] = ()
     limits: SandboxLimits = field(default_factory=SandboxLimits)
+    access: Access = field(default_factory=Access)
 
     def __repr__(self) -> str:
         return f"Given(secrets=<{len(self.secrets)} hidden>, arguments={self.arguments!r}, reads={self.reads!r})"
@@ -72,7 +77,8 @@ class CatalogueAgent:
         prompt = exchange.put_task(task.workspace, task.prompt, has_desk=task.is_read_only)
         exchange.remove(task.workspace, OUTPUT)
         values = _values(task, prompt, self.preset.model)
-        argv, stdin = self._command(values, prompt)
+        admitted = self._admitted(task)
+        argv, stdin = self._command(values, prompt, admitted)
         reads = (*task.reads, *(Path(path) for path in self.preset.reads), *self._given.reads)
         homes = self.preset.home_files
         return RunSpec(
@@ -80,10 +86,11 @@ class CatalogueAgent:
             argv=("sh", "-c", PRELUDE, self.name, _places(reads), str(len(homes)), *homes, *argv),
             workdir=task.workspace,
             deadlines=own_deadlines(task.deadlines, self.preset),
-            env=self._environment(task, values),
+            env=self._environment(task, values, admitted),
             stdin=stdin.encode("utf-8", errors="replace"),
             reads=(*reads, *([DRIVER] if self.preset.kind == "acp" else [])),
-            needs_network=self.preset.needs_network,
+            needs_network=self.preset.needs_network and admitted is None,
+            inlets=() if admitted is None else (admitted.admission.inlet,),
             watch=tuple(exchange.place(name, has_desk=task.is_read_only) for name in (exchange.REPORT, OUTPUT)),
             is_read_only=task.is_read_only,
             writes=(exchange.DESK,) if task.is_read_only else (),
@@ -103,17 +110,28 @@ class CatalogueAgent:
         seen = Seen(result=result, summary=summary, written=written, printed=exchange.tail(result.output))
         outcome, detail = judge(seen, self.preset.outcome)
         report = exchange.without_marker(written or reporting.render(events, summary) or seen.printed)
-        return AgentReport(
+        said = AgentReport(
             outcome=outcome,
             report=report,
             detail=detail,
             title=exchange.title_of(written or summary.final_text),
             model=summary.usage.model if summary.usage else "",
             usage=summary.usage,
+            model_access=access.ENVIRONMENT if self._model_keys() else "",
         )
+        return self._counted(task.run_id, said)
 
     def discard(self, run_id: str) -> None:
-        """Nothing is kept outside the workspace."""
+        """Nothing is kept outside the workspace but the run's account with the gateway."""
+        if self._given.access.gateway is not None:
+            self._given.access.gateway.forget(run_id)
+
+    def model_access(self) -> str:
+        """How its model's key travels, in one line for people. Raises Refused (agent_unusable)."""
+        path = access.path_of(self.preset, self._given.access, self._given.secrets)
+        if path.way is not None:
+            return f"through the model gateway; {path.way.key} stays outside"
+        return f"in the agent's environment, because {path.why}" if self._model_keys() else "no key is given"
 
     def version_spec(self, task: AgentTask) -> RunSpec | None:
         """What to run to learn the version, in the same sandbox but without keys; None when there is no way."""
@@ -151,20 +169,52 @@ class CatalogueAgent:
         if preset.kind == "acp" and find_spec("acp") is None:
             hint = "install Windlass with its extra: windlass[acp]"
             raise Refused("the Agent Client Protocol's library is not installed", code="agent_unusable", hint=hint)
+        access.path_of(preset, self._given.access, self._given.secrets)
 
-    def _command(self, values: Mapping[str, str], prompt: str) -> tuple[tuple[str, ...], str]:
+    def _admitted(self, task: AgentTask) -> Admitted | None:
+        """The run's own way through the gateway; None where its key goes in by environment."""
+        given, way = self._given, access.path_of(self.preset, self._given.access, self._given.secrets).way
+        if way is None or given.access.gateway is None:
+            return None
+        key = given.secrets[way.key]
+        grant = access.grant_of(way, self.preset, given.access, key, task.cost_limit_usd)
+        return Admitted(way=way, admission=given.access.gateway.admit(task.run_id, grant))
+
+    def _counted(self, run_id: str, said: AgentReport) -> AgentReport:
+        """The report with what the gateway knows better, for a run that was admitted; its key is void from now on."""
+        gateway = self._given.access.gateway
+        refusal = gateway.refusal(run_id) if gateway is not None else None
+        if gateway is None or refusal is None:
+            return said
+        with suppress(WindlassError):
+            gateway.close(run_id)
+        usage = access.merged(said.usage, gateway.usage(run_id))
+        told = replace(said, usage=usage, model=(usage.model if usage else "") or said.model)
+        if refusal and said.outcome in {Outcome.FAILED, Outcome.INFRA_ERROR, Outcome.TIMED_OUT, Outcome.INCOMPLETE}:
+            told = replace(told, outcome=Outcome.INCOMPLETE, detail=f"the model gateway said no: {refusal}")
+        return replace(told, model_access=access.GATEWAY)
+
+    def _model_keys(self) -> tuple[str, ...]:
+        names = self.preset.secrets if self._given.access.keys is None else self._given.access.keys
+        return tuple(name for name in names if self._given.secrets.get(name))
+
+    def _command(
+        self, values: Mapping[str, str], prompt: str, admitted: Admitted | None
+    ) -> tuple[tuple[str, ...], str]:
         """(argument list, standard input)."""
-        argv = (*_rendered(self.preset.command, values), *self._given.arguments)
+        led = admitted.arguments(values) if admitted is not None else ()
+        argv = (*_rendered(self.preset.command, values), *led, *self._given.arguments)
         if self.preset.kind != "acp":
             return argv, prompt if self.preset.prompt == "stdin" else ""
         request = {"prompt": prompt, "mode": self.preset.mode}
         return (sys.executable, "-I", "-B", str(DRIVER), *argv), json.dumps(request)
 
-    def _environment(self, task: AgentTask, values: Mapping[str, str]) -> dict[str, str]:
+    def _environment(self, task: AgentTask, values: Mapping[str, str], admitted: Admitted | None) -> dict[str, str]:
         own = {name: filled(text, values) for name, text in self.preset.environment.items()}
         homes = {f"WINDLASS_HOME_FILE_{n}": text for n, text in enumerate(self.preset.home_files.values())}
         common = {"PYTHONDONTWRITEBYTECODE": "1", "WINDLASS_ISSUE": str(task.issue.number)}
-        return {**common, **{name: text for name, text in own.items() if text}, **homes, **self._given.secrets}
+        led = admitted.variables(values) if admitted is not None else {}
+        return {**common, **{name: text for name, text in own.items() if text}, **homes, **self._given.secrets, **led}
 
 
 def _values(task: AgentTask, prompt: str, model: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from windlass.core.agent_events import FORMATS, Fields
 from windlass.core.errors import Refused
 
 PLACEHOLDERS = ("prompt_file", "prompt", "workspace", "model", "output_file")
+GATEWAY_PLACEHOLDERS = ("gateway_url", "run_key", "model", "workspace")
 NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -78,6 +79,27 @@ class OwnDeadlines:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayWay:
+    """One way to the model gateway. Placeholders: {gateway_url} (no path), {run_key}, {model}, {workspace}."""
+
+    protocol: Annotated[
+        Literal["anthropic", "openai", "gemini"], Told(description="what it speaks to its model: whose interface")
+    ]
+    key: Annotated[
+        Variable, Told(description="the one of `secrets` that stays outside; it gets a key of its own there")
+    ]
+    upstream: Annotated[
+        str,
+        Told(max_length=500, description="the model's address, as the agent would be given it; empty: the provider's"),
+    ] = ""
+    models: Annotated[tuple[str, ...], Told(description="patterns of the models it is for; empty: all")] = ()
+    environment: Annotated[
+        dict[Variable, str], Told(description="variables that lead to the gateway, over `environment`")
+    ] = field(default_factory=dict)
+    arguments: Annotated[tuple[str, ...], Told(description="arguments that do, behind `command`")] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
     """One agent. Placeholders in `command`: {prompt_file} {prompt} {workspace} {model} {output_file}."""
 
@@ -106,6 +128,9 @@ class Preset:
     egress: Annotated[tuple[str, ...], Told(description="hosts that it has to reach")] = ()
     secrets: Annotated[
         tuple[Variable, ...], Told(description="variables that hold its keys; one of them must be given")
+    ] = ()
+    gateway: Annotated[
+        tuple[GatewayWay, ...], Told(description="ways to its model without having the key; the first that fits counts")
     ] = ()
     environment: Annotated[dict[Variable, str], Told(description="variables; left out when empty")] = field(
         default_factory=dict
@@ -152,7 +177,7 @@ def checked(preset: Preset, where: str) -> Preset:
     """The entry, when its parts fit together. Raises Refused (bad_agent)."""
     if preset.kind == "acp":
         preset = replace(preset, events="windlass")  # the driver's lines, whatever the agent's
-    for problem in (*_wrong_placeholders(preset), *_wrong_parts(preset)):
+    for problem in (*_wrong_placeholders(preset), *_wrong_parts(preset), *_wrong_ways(preset)):
         raise _bad(where, problem)
     return preset
 
@@ -218,6 +243,21 @@ def _wrong_parts(preset: Preset) -> Iterator[str]:
     for pattern in preset.noise:
         if pattern.startswith((":", "!")) or not pattern.strip("/"):
             yield f"noise: {pattern!r} is not a pattern"
+
+
+def _wrong_ways(preset: Preset) -> Iterator[str]:
+    for n, way in enumerate(preset.gateway):
+        if way.key not in preset.secrets:
+            yield f"gateway.{n}.key: {way.key} is not one of the secrets"
+        texts = [(f"environment.{name}", text) for name, text in way.environment.items()]
+        texts += [("arguments", text) for text in way.arguments]
+        for path, text in texts:
+            for name in placeholders(text):
+                if name not in GATEWAY_PLACEHOLDERS:
+                    known = " ".join(f"{{{known}}}" for known in GATEWAY_PLACEHOLDERS)
+                    yield f"gateway.{n}.{path}: unknown placeholder {{{name}}}; there are {known}"
+        if not any("{gateway_url}" in text for _, text in texts):
+            yield f"gateway.{n}: nothing names {{gateway_url}}"
 
 
 def _texts(part: str | tuple[str, ...]) -> tuple[str, ...]:

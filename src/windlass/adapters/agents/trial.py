@@ -25,6 +25,7 @@ FILES = {"calc.py": "def add(a, b):\n    return a - b\n", "README.md": "# calc\n
 CHECK = "from calc import add; assert add(2, 3) == 5"
 SHORT = Deadlines(start_s=60, idle_s=60, total_s=60)
 MOST_LEFT = 50
+RUN_ID = "trial"
 PROMPT = f"""\
 # Task: bugfix
 
@@ -52,6 +53,7 @@ class Trial:
     title: str
     noise: tuple[str, ...]
     left: tuple[str, ...]
+    model_access: str = ""
 
     @property
     def is_good(self) -> bool:
@@ -95,13 +97,14 @@ def _found(
         title=report.title,
         noise=noise[:MOST_LEFT],
         left=tuple(path for path in litter if path not in noise)[:MOST_LEFT],
+        model_access=report.model_access,
     )
 
 
 def _task(workspace: Path, total_s: float, reads: tuple[Path, ...]) -> AgentTask:
     issue = IssueSnapshot(number=1, title="add() subtracts", body="", author="check")
     deadlines = Deadlines(start_s=total_s, idle_s=total_s, total_s=total_s)
-    return AgentTask(run_id="trial", workspace=workspace, prompt=PROMPT, issue=issue, deadlines=deadlines, reads=reads)
+    return AgentTask(run_id=RUN_ID, workspace=workspace, prompt=PROMPT, issue=issue, deadlines=deadlines, reads=reads)
 
 
 async def _version(agent: Agent, runner: Runner, task: AgentTask) -> str:

@@ -33,6 +33,11 @@ _OWN: tuple[Mapping[str, Any], ...] = (
         r"(?:bearer|basic|token)\s+([A-Za-z0-9._~+/=-]{16,900})",
         "keywords": ["authorization"],
     },
+    {  # a run's own key to the model gateway
+        "id": "windlass-run-key",
+        "regex": r"wlk_[0-9a-f]{48}",
+        "keywords": ["wlk_"],
+    },
 )
 
 

@@ -25,6 +25,11 @@ CONFIG = click.option(
     envvar="WINDLASS_CONFIG",
     help="Settings as YAML; WINDLASS_* variables come on top.",
 )
+KEY_WAYS = {
+    "gateway": "kept by the model gateway",
+    "environment": "handed to the agent in its environment",
+    None: "none",
+}
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -97,6 +102,7 @@ def _told(found: Mapping[str, Any]) -> list[str]:
         "outcome": f"{found['outcome']} {found['detail']}".strip(),
         "seconds": f"{found['duration_s']:.1f}",
         "mended": "yes" if found["is_mended"] else "no",
+        "key": KEY_WAYS[found["model_access"]],
         "usage": ", ".join(reported) or "not reported",
         "noise": ", ".join(found["noise"]) or "none",
         "left": ", ".join(found["left"]) or "nothing beside its work",
