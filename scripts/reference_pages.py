@@ -36,10 +36,13 @@ POLICY_MEANINGS = {
     "label": "the label that asks for work",
     "base": "branch to start from and to merge into; empty: the default branch",
     "agent": "agent by name; empty: the operator's `default_agent`",
+    "agents": "agent by role (`coder`, `reviewer`, `tester`), where the workflow names none",
     "workflow": "who works in which order: see [workflows](workflows.md)",
+    "setup_command": "shell command that prepares a fresh copy before agents and tests: see [set-up](#set-up)",
     "test_command": "shell command that runs the tests; empty: detected from the files",
     "requesters": "permissions with which a person may ask for work",
     "approver_permissions": "permissions with which a person may approve",
+    "reviewers": "logins whose approvals count, besides their permission; empty: everybody's with a permission",
     "may_requester_approve": "whether who asked for the work may also approve it",
     "allow_paths": "protected paths that an agent may change after all (patterns as in `.gitignore`)",
     "protect_paths": "further paths that an agent may not change (patterns as in `.gitignore`)",
@@ -74,8 +77,9 @@ LIMIT_MEANINGS = {
 def policy_schema() -> str:
     """JSON Schema (draft 2020-12) of `.github/windlass.yml`."""
     fields = {f.name: f for f in dataclasses.fields(Policy) if f.name not in {"limits", "digest"}}
+    plain = {name: field.default_factory() if name == "agents" else field.default for name, field in fields.items()}
     properties: dict[str, Any] = {"version": {"const": 1, "description": "version of this file's format"}}
-    properties |= {name: _property(name, field.default) for name, field in fields.items()}
+    properties |= {name: _property(name, default) for name, default in plain.items()}
     limits = {f.name: _limit(f.name, f.default) for f in dataclasses.fields(Limits)}
     properties["limits"] = {
         "type": "object",
@@ -97,6 +101,9 @@ def _property(name: str, default: Any) -> dict[str, Any]:
     said = {"description": POLICY_MEANINGS[name].replace("`", ""), "default": default}
     if name == "workflow":
         return {**_workflow(), "description": "who works in which order", "default": ["coder"]}
+    if name == "agents":
+        roles = {role: {"type": "string", "minLength": 1, "maxLength": 100} for role in ROLES}
+        return {"type": "object", "additionalProperties": False, "properties": roles, **said}
     if isinstance(default, bool):
         return {"type": "boolean", **said}
     if isinstance(default, tuple):
@@ -205,7 +212,7 @@ def policy_tables() -> str:
     """Every key of the policy with default and meaning."""
     rows = ["| key | default | meaning |", "|---|---|---|"]
     rows += [
-        f"| `{field.name}` | {_value(field.default)} | {POLICY_MEANINGS[field.name]} |"
+        f"| `{field.name}` | {_value(getattr(Policy(), field.name))} | {POLICY_MEANINGS[field.name]} |"
         for field in dataclasses.fields(Policy)
         if field.name not in {"limits", "digest"}
     ]

@@ -29,6 +29,7 @@ VALUES: dict[str, Any] = {
     "WINDLASS_LOG_LEVEL": "DEBUG",
     "WINDLASS_FORGE_APP_ID": "12345",
     "WINDLASS_SANDBOX_READS": ["/opt/a", "/opt/b"],
+    "WINDLASS_SANDBOX_SETUP_EGRESS": ["packages.example.org"],
     "WINDLASS_SANDBOX_IS_REQUIRED": True,
     "WINDLASS_SANDBOX_RUNNER": "container",
     "WINDLASS_API_HOST": "::1",

@@ -73,6 +73,14 @@ def test_the_policy_may_let_the_asker_approve_but_never_an_author() -> None:
     assert approver(pull(review(by="olga"), committers=("olga",)), lenient) is None
 
 
+def test_only_named_reviewers_approve_but_everybody_may_ask_for_changes() -> None:
+    named = Policy(reviewers=("Ada", "rita"))
+    assert approver(pull(review(by="RITA")), named) == "RITA"
+    assert approver(pull(review(by="bob")), named) is None
+    assert approver(pull(review(by="ada", permission="read")), named) is None
+    assert approver(pull(review(by="ada"), review("changes_requested", by="bob", number=2)), named) is None
+
+
 def test_the_latest_decisive_word_of_a_person_counts() -> None:
     yes, no = review(number=1), review("changes_requested", number=2)
     assert approver(pull(yes, no)) is None

@@ -10,6 +10,7 @@ import pytest
 from tests.core.jobs import GOOD, PATCH
 from tests.core.test_workflow import BAD, BRANCH, Drive
 from windlass.core import events
+from windlass.core.crew import _agent
 from windlass.core.findings import FindingRef
 from windlass.core.job import Outcome, PatchRef, Reason, State, TestRun, Verification
 from windlass.core.policy import Limits, Policy
@@ -319,3 +320,16 @@ def test_an_unknown_cost_is_counted_as_unknown() -> None:
     play.wrote(patch("1"))
     assert (play.job.budgets.cost_microusd, play.job.budgets.unpriced_runs) == (0, 1)
     assert [effect.cost_limit_microusd for effect in play.out()] == [500_000]
+
+
+def test_which_agent_works_in_which_role() -> None:
+    workflow = parse_workflow(["coder", {"role": "coder", "agent": "aider"}, "reviewer", "tester"])
+    rules = Policy(workflow=workflow, agent="usual", agents={"coder": "claude-code", "reviewer": "codex"})
+
+    def agents(asked: str) -> list[str]:
+        play = Drive(rules, agent=asked)
+        play.hear(events.BranchCreated(seq=play.last("CreateBranch").seq, base_sha=BRANCH, branch_sha=BRANCH))
+        return [_agent(play.job, step.members[0]) for step in workflow]
+
+    assert agents("") == ["claude-code", "aider", "codex", "usual"]
+    assert agents("goose") == ["goose", "aider", "codex", "goose"]

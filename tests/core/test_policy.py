@@ -32,6 +32,9 @@ def test_every_key_can_be_set() -> None:
         "protect_paths": ["secrets/**"],
         "require_red_to_green": True,
         "pull_labels": ["x"],
+        "agents": {"coder": "claude-code", "reviewer": "codex"},
+        "setup_command": "npm ci",
+        "reviewers": ["ada"],
         "workflow": ["coder", {"parallel": ["reviewer", {"role": "reviewer", "agent": "codex"}]}, "tester"],
         "limits": {"agent_attempts": 5, "checks_quiet_s": 0},
     }

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.stories.harness import MEND, WAIT, town
+from tests.stories.harness import FILES, MEND, WAIT, town
+from windlass.config import AgentSettings
 from windlass.core.job import Reason, State
 
 pytestmark = pytest.mark.timeout(240)
@@ -135,3 +136,31 @@ async def test_stopping_ends_every_candidate(tmp_path: Path) -> None:
         await here.until(number, State.CANCELLED)
         await here.until_true(lambda: not here.processes())
         await here.until_true(lambda: here.tip(job.branch) is None)
+
+
+async def test_a_workspace_is_set_up_before_agents_and_tests(tmp_path: Path) -> None:
+    rules = {
+        **policy("coder", role("reviewer", "critic")),
+        "setup_command": "mkdir -p kept; echo ready > kept/state; env > kept/env",
+        "test_command": "sh kept/state 2>/dev/null; grep -q ready kept/state && sh tests/check.sh",
+        "agents": {"reviewer": "critic"},
+    }
+    files = {**FILES, ".gitignore": "/kept/\n"}
+    coder = AgentSettings(command="grep -q ready kept/state && " + MEND, environment={"AGENT_KEY": "abcdefghijkl"})
+    agents = {"critic": "grep -q ready kept/state && " + NOTHING}
+    async with town(tmp_path, agent=coder, agents=agents, policy=rules, files=files) as here:
+        number = await here.ask()
+        job = await here.until(number, State.REVIEWING)
+        assert job.verification is not None
+        assert job.verification.red_to_green
+        assert "kept" not in here.git("ls-tree", "-r", "--name-only", str(job.head_sha))
+
+
+async def test_a_set_up_that_fails_is_told_and_no_agent_is_paid(tmp_path: Path) -> None:
+    rules = {**policy("coder", revivals=0), "setup_command": "echo 'no such package'; exit 3"}
+    async with town(tmp_path, agent=MEND, policy=rules) as here:
+        number = await here.ask()
+        job = await here.until(number, State.ESCALATED)
+        assert job.reason is Reason.INFRASTRUCTURE
+        assert "the set-up command fails (exit code 3): no such package" in job.detail
+        assert here.outcomes(job) == []

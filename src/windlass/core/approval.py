@@ -73,6 +73,8 @@ def _why_not(review: Review, pull: PullSnapshot, policy: Policy, requested_by: s
         return f"{who} reviewed {review.commit_sha[:7]}, not the head {pull.head_sha[:7]}"
     if review.state != "approved":
         return ""
+    if policy.reviewers and who.lower() not in {name.lower() for name in policy.reviewers}:
+        return f"{who} is not one of the policy's reviewers"
     if who.lower() == requested_by.lower() and not policy.may_requester_approve:
         return f"{who} asked for the work"
     if who.lower() in {name.lower() for name in pull.committers}:

@@ -138,7 +138,7 @@ def _cost_limit(job: Job, runs: int) -> int | None:
 def _put_to_work(plan: Plan, spec: RoleSpec, number: int, limit: int | None, checks: tuple[Check, ...]) -> Member:
     run_id = f"{plan.job.id}-r{plan.job.seq}"
     seq = plan.order(_start_run(plan.job, spec, run_id, number, limit, checks))
-    return Member(seq=seq, run_id=run_id, role=spec.role, agent=spec.agent or plan.job.agent, number=number)
+    return Member(seq=seq, run_id=run_id, role=spec.role, agent=_agent(plan.job, spec), number=number)
 
 
 def _start_run(
@@ -149,7 +149,7 @@ def _start_run(
         role=spec.role,
         attempt=job.budgets.agent_attempts + 1,
         purpose=_purpose(job, spec.role),
-        agent=spec.agent or job.agent,
+        agent=_agent(job, spec),
         issue=job.issue,
         task_type=job.task_type,
         start_sha=job.start_sha,
@@ -163,6 +163,12 @@ def _start_run(
         step=job.step,
         number=number,
     )
+
+
+def _agent(job: Job, spec: RoleSpec) -> str:
+    """The step's own, then the one that was asked for, then the role's, then the job's."""
+    asked = job.agent if spec.role == "coder" and job.agent != job.policy.agent else ""
+    return spec.agent or asked or job.policy.agents.get(spec.role, "") or job.agent
 
 
 def _purpose(job: Job, role: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from windlass.core.policy_reading import mapping_of, no_unknown, wrong
-from windlass.core.roles import STRAIGHT, Step, parse_workflow
+from windlass.core.roles import ROLES, STRAIGHT, Step, parse_workflow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +49,13 @@ class Policy:
     label: str = "AI-Ready"
     base: str = ""
     agent: str = ""
+    agents: Mapping[str, str] = field(default_factory=dict)
     workflow: tuple[Step, ...] = STRAIGHT
+    setup_command: str = ""
     test_command: str = ""
     requesters: tuple[str, ...] = ("admin", "maintain", "write", "triage")
     approver_permissions: tuple[str, ...] = ("admin", "maintain", "write")
+    reviewers: tuple[str, ...] = ()
     may_requester_approve: bool = False
     allow_paths: tuple[str, ...] = ()
     protect_paths: tuple[str, ...] = ()
@@ -102,6 +105,8 @@ def _limits(mapping: Mapping[str, Any]) -> Limits:
 def _value(name: str, default: object, value: object) -> object:
     if name == "workflow":
         return parse_workflow(value)
+    if name == "agents":
+        return _agents(value)
     if isinstance(default, bool):
         if not isinstance(value, bool):
             raise wrong(name, value, "true or false")
@@ -113,6 +118,15 @@ def _value(name: str, default: object, value: object) -> object:
     if name == "label" and not 0 < len(value) <= 50:
         raise wrong(name, value, "a label of 1 to 50 characters")
     return value
+
+
+def _agents(value: object) -> Mapping[str, str]:
+    mapping = mapping_of(value, "agents")
+    no_unknown(mapping, frozenset(ROLES), "agents.")
+    for role, agent in mapping.items():
+        if not isinstance(agent, str) or not agent or "\x00" in agent or len(agent) > 100:
+            raise wrong(f"agents.{role}", agent, "an agent's name")
+    return dict(mapping)
 
 
 def _texts(name: str, value: object) -> tuple[str, ...]:

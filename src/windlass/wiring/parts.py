@@ -367,6 +367,7 @@ def _stage_settings(settings: Settings, state: Path, hidden: Sequence[str]) -> S
         default_agent=settings.default_agent,
         test_command=settings.test_command,
         reads=tuple(path.expanduser().absolute() for path in settings.sandbox.reads),
+        setup_egress=settings.sandbox.setup_egress,
         public_url=settings.api.public_url,
         sandbox_limits=sandbox_limits(settings),
         secrets=tuple(hidden),

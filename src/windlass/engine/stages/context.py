@@ -32,12 +32,16 @@ class Overtaken(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageSettings:
-    """What an operator chose for the stages. `reads` are extra paths that agents and tests may read."""
+    """What an operator chose for the stages.
+
+    `reads` are extra paths that agents and tests may read, `setup_egress` hosts that set-up commands may reach.
+    """
 
     workspaces: Path
     default_agent: str = "patch"
     test_command: str = ""
     reads: tuple[Path, ...] = ()
+    setup_egress: tuple[str, ...] = ()
     public_url: str = ""
     sandbox_limits: SandboxLimits = field(default_factory=SandboxLimits)
     author: tuple[str, str] = ("Windlass", "windlass@localhost")

@@ -17,13 +17,13 @@ from typing import Any
 
 from windlass.core.agent_events.model import Usage
 from windlass.core.effects import StartRun, StopRun
-from windlass.core.errors import Refused, WindlassError
+from windlass.core.errors import Refused, Unavailable, WindlassError
 from windlass.core.events import EffectDone, RunFinished, RunStarted
 from windlass.core.findings import FindingRef
 from windlass.core.job import Outcome
 from windlass.core.records import digest
 from windlass.core.redaction import mask
-from windlass.engine.stages import handing, steps
+from windlass.engine.stages import handing, preparing, steps
 from windlass.engine.stages.context import Claim, Outside, Overtaken, read_tail
 from windlass.engine.stages.told import Told, tell, told_before
 from windlass.ports import Agent, AgentReport, AgentTask, Collected, Deadlines, RunRecord, RunResult
@@ -31,6 +31,7 @@ from windlass.ports import Agent, AgentReport, AgentTask, Collected, Deadlines, 
 _LONGEST_LOG = 4 << 20
 _LONGEST_REPORT = 1 << 20
 _MOST_HOSTS = 50
+_SETUP_PAUSE_S = 30.0  # long enough that `decide` counts it as a revival
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,8 @@ async def start_run(claim: Claim, effect: StartRun, *, announce: Callable[[RunSt
 async def stop_run(claim: Claim, effect: StopRun) -> EffectDone:
     """Kill the run, and close its record: whoever waited for it may be dead too."""
     runner = claim.outside.runner
+    if claim.job.policy.setup_command:
+        await runner.stop(preparing.set_up_id(effect.run_id))
     await runner.stop(effect.run_id)
     record = await _record(claim, effect.run_id)
     if record is not None and record.finished_at_ms is None:
@@ -131,9 +134,14 @@ async def _make_ready(claim: Claim, effect: StartRun, *, is_known: bool) -> Told
         return await tell(claim, effect)
     making = asyncio.create_task(handing.lay_out(claim, effect, claim.outside.settings.workspaces / effect.run_id))
     try:
-        return await tell(claim, effect)
+        told = await tell(claim, effect)
     finally:
         await making
+    workspace = claim.outside.settings.workspaces / effect.run_id / "workspace"
+    why = await preparing.set_up(claim, effect.run_id, workspace)
+    if why:
+        raise Unavailable(why, hint="see the step log", code="setup_failed", retry_after_s=_SETUP_PAUSE_S)
+    return told
 
 
 def _task(claim: Claim, effect: StartRun, text: str) -> AgentTask:

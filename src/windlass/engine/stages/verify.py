@@ -17,7 +17,7 @@ from windlass.core.events import PatchVerified
 from windlass.core.job import TestRun, Verification
 from windlass.core.weakening_config import is_test_config
 from windlass.engine.execution_log import Place, Said
-from windlass.engine.stages import steps
+from windlass.engine.stages import preparing, steps
 from windlass.engine.stages.context import Claim, Overtaken, read_tail
 from windlass.ports import Deadlines, RunResult, RunSpec
 
@@ -113,6 +113,10 @@ async def _run(claim: Claim, command: str, tree: str, which: str, run_id: str) -
         workspace = home / "workspace"
         await asyncio.to_thread(workspace.mkdir, parents=True)
         await outside.repositories.materialise(claim.job.repository, tree, workspace)
+        why = await preparing.set_up(claim, run_id, workspace)
+        if why:
+            await _clear(claim, run_id)
+            return TestRun(status="errored", summary=why)
         await outside.runner.start(
             RunSpec(
                 id=run_id,
