@@ -26,11 +26,13 @@ BLOCK = re.compile(
 # What cannot run on a machine alone, and why.
 NEEDS = {
     "README.md": ["an agent", "github", "github"],
+    "deploy/images/windsurf/README.md": ["the internet"],
     "docs/agents.md": ["an agent"],
     "docs/api.md": ["a server"],
     "docs/localforge.md": ["a server"],
     "docs/operations.md": ["a server", "a server", "a server"],
     "docs/prompts.md": ["a server"],
+    "docs/windsurf.md": ["the internet"],
     "docs/workflows.md": ["a server"],
 }
 # What is run, by the tests below.

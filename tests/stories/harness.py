@@ -71,6 +71,7 @@ class Plan:
     ci: CiRunner | None = None
     engine: Mapping[str, Any] = field(default_factory=dict)
     sandbox: Mapping[str, Any] = field(default_factory=dict)
+    agents_dir: Path | None = None
     slots: int = 4
 
 
@@ -478,6 +479,7 @@ def _settings(plan: Plan, root: Path, database_url: str, access: ForgeSettings) 
             name: given if isinstance(given, AgentSettings) else AgentSettings(command=given)
             for name, given in {"coder": plan.agent, **plan.agents}.items()
         },
+        agents_dir=plan.agents_dir,
         default_agent="coder",
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ def test_the_container_gets_the_images_own_command_places_and_rules(task: AgentT
     assert spec.deadlines == Deadlines(start_s=300, idle_s=1200, total_s=7200)
     assert spec.ending is not None
     assert spec.ending.file == exchange.REPORT
+    assert spec.has_writable_root
     assert not spec.is_read_only, "the image writes its workflow and the report into its workspace"
 
 
@@ -282,3 +284,25 @@ def test_a_report_that_is_a_link_is_not_followed(task: AgentTask, profile: Path,
     (task.workspace / exchange.REPORT).symlink_to(tmp_path / "secret")
     report = driver(profile).conclude(task, ended(tmp_path, "exited", 0, "chatter"))
     assert (report.outcome, report.report) == (Outcome.INCOMPLETE, "chatter")
+
+
+# ---------------------------------------------------------------- the image
+
+IMAGE = Path(__file__).parents[3] / "deploy" / "images" / "windsurf"
+
+
+async def test_the_build_script_builds_nothing_but_the_commit_it_knows(tmp_path: Path) -> None:
+    mirror = mirror_at(tmp_path)
+    await mirror.commit({"Dockerfile": "FROM scratch\n"})
+    environment = {**os.environ, "WINDSURFINABOX": mirror.work.as_uri(), "CONTAINER_ENGINE": "false"}
+    done = subprocess.run([IMAGE / "build"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "does not hand out commit" in done.stderr
+    assert not list(tmp_path.glob("*.image.json"))
+
+
+def test_the_page_of_the_image_names_what_the_script_checks() -> None:
+    script, page = ((IMAGE / name).read_text() for name in ("build", "README.md"))
+    pinned = set(re.findall(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40})\b", script))
+    assert len(pinned) == 5
+    assert set(re.findall(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40})\b", page)) == pinned

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from tests.support.podman import IMAGE, Podman
+from tests.support.windsurf import stand_in
 
 from windlass.faces.cli.main import windlass
 from windlass.wiring.tools import WiredTools
@@ -176,3 +177,21 @@ def test_windsurf_needs_a_token_a_profile_and_nothing_else(command: Command, tmp
     assert "takes no arguments" in command.run("check", "windsurf").stderr
     command.agents = {"codex": {"secrets": {"CODEX_API_KEY": KEY}, "profile": str(tmp_path)}}
     assert "only Windsurf has a profile" in command.run("check", "codex").stderr
+
+
+@pytest.mark.needs("podman")
+def test_windsurf_is_tried_in_its_image(
+    command: Command, tmp_path: Path, podman: Podman, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WINDLASS_SANDBOX_ENGINE", podman.address)
+    entry = {"name": "boxed", "kind": "windsurf", "image": stand_in(podman), "secrets": ["WINDSURF_TOKEN"]}
+    (command.root / "agents.d" / "boxed.yaml").write_text(yaml.safe_dump(entry))
+    (tmp_path / "profile" / "User").mkdir(parents=True)
+    command.agents = {"boxed": {"secrets": {"WINDSURF_TOKEN": KEY}, "profile": str(tmp_path / "profile")}}
+    done = command.run("check", "boxed", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert (found["is_good"], found["usage"], found["model"]) == (True, None, None)
+    assert found["left"] == []
+    assert KEY not in done.output
+    assert podman.names() == []

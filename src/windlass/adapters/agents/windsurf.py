@@ -2,8 +2,8 @@
 
 The image is driven by files alone, and its exit code says little: it ends with 0 at the first mention of the marker,
 with 1 when a screenshot fails after the work is done, and often not at all. So the host reads the report itself, and
-only its last line counts. Refused: a token that the image could not type, a run without a prepared profile, and a
-repository in which the image would write through a link.
+only its last line counts (docs/decisions/0016-windsurf-through-its-image.md). Refused: a token that the image could not
+type, a run without a prepared profile, and a repository in which the image would write through a link.
 """
 
 from __future__ import annotations
@@ -44,15 +44,21 @@ class WindsurfAgent(CatalogueAgent):
         self._prepared = prepared
 
     def spec(self, task: AgentTask) -> RunSpec:
-        """Put the task into the workspace and say what to run. Raises Refused (agent_unusable, exchange_blocked)."""
+        """Put the task into the workspace and say what to run. Raises Refused (agent_unusable, exchange_blocked).
+
+        A reader's workspace can be written to as well, for the image writes into it; nothing of it is taken but the
+        report.
+        """
         self.check_usable()
         _make_way(task.workspace)
-        exchange.put_task(task.workspace, task.prompt)
+        exchange.put_task(task.workspace, task.prompt, has_desk=task.is_read_only)
+        report = exchange.place(exchange.REPORT, has_desk=task.is_read_only)
         return RunSpec(
             id=task.run_id,
             argv=(),
             workdir=task.workspace,
             workdir_inside=WORKSPACE,
+            has_writable_root=True,
             image=self.preset.image,
             deadlines=own_deadlines(task.deadlines, self.preset),
             env={"HOME": HOME, **{k: v for k, v in self.preset.environment.items() if v}, **self._given.secrets},
@@ -60,16 +66,16 @@ class WindsurfAgent(CatalogueAgent):
             mounts=self._mounts(private_of(task)),
             needs_network=self.preset.needs_network,
             egress=self.preset.egress,
-            watch=(exchange.REPORT,),
+            watch=(report,),
             is_watch_only=True,
-            ending=Ending(file=exchange.REPORT, pattern=exchange.CLOSING, grace_s=GRACE_S),
+            ending=Ending(file=report, pattern=exchange.CLOSING, grace_s=GRACE_S),
             start_tries=START_TRIES,
             limits=self._given.limits,
         )
 
     def conclude(self, task: AgentTask, result: RunResult) -> AgentReport:
         """Judge the run and take the report out of the workspace. What it used is not known, and never 0."""
-        written = exchange.take_report(task.workspace)
+        written = exchange.take_report(task.workspace, has_desk=task.is_read_only)
         printed = exchange.tail(result.output)
         outcome, detail = judge(Seen(result=result, written=written or "", printed=printed))
         report = exchange.without_marker(written or printed)
