@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import decisions, label_to_pr, ledger, logs, sandbox, waiting, webhooks, workspace
+from benchmarks import decisions, label_to_pr, ledger, logs, prompts, sandbox, waiting, webhooks, workspace
 from benchmarks.figures import Figure, Size, table, write_json
 
 BENCHMARKS: dict[str, Callable[[Size], list[Figure]]] = {
@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, Callable[[Size], list[Figure]]] = {
     "decisions": decisions.run,
     "ledger": ledger.run,
     "workspace": workspace.run,
+    "prompts": prompts.run,
     "logs": logs.run,
     "sandbox": sandbox.run,
 }
