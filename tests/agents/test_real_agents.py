@@ -74,6 +74,27 @@ async def test_a_real_agent_takes_an_issue_to_a_pull_request(tmp_path: Path, age
             assert key in here.hidden(), "the audit at the end looks for the key everywhere"
 
 
+async def test_one_real_agent_reviews_what_another_wrote(tmp_path: Path) -> None:
+    """Codex codes, Claude Code reads: it tries to write, cannot, and says what it found in its last words."""
+    found = [{"path": "answer.txt", "line": 1, "severity": "minor", "text": "No newline policy is stated."}]
+    verdict = f"# It is right\n\n```json\n{json.dumps(found)}\n```"
+    spoil = "echo 13 > answer.txt; cat answer.txt > windlass-desk/seen"
+    rules = {"workflow": ["coder", {"role": "reviewer", "agent": "critic"}]}
+    with scripted_model(MEND, CLOSING) as model, scripted_model(spoil, verdict) as critic:
+        coder = settings("codex", model.url, f"sk-{secrets.token_hex(20)}")
+        agents = {"critic": settings("claude-code", critic.url, f"sk-{secrets.token_hex(20)}")}
+        async with town(tmp_path, agent=coder, agents=agents, policy=rules) as here:
+            job = await here.until(await here.ask(), State.REVIEWING, timeout_s=90)
+            assert here.outcomes(job) == ["completed", "completed"]
+            assert here.content(job, "answer.txt") == "42\n"
+            (pull,) = here.pulls(job.branch)
+            assert "- minor, `answer.txt:1`: No newline policy is stated." in pull.body
+            assert [run.model_access for run in here.windlass.store.runs(job.id)] == ["gateway", "gateway"]
+            told = json.dumps([request.body for request in critic.requests])
+            assert "+42" in told, "the reviewer is shown the change"
+            assert "Read-only file system" in told, "its shell says why it could not write"
+
+
 def judge(here: Town, job: Job, agent: str) -> None:
     case = CASES[agent]
     assert here.outcomes(job) == ["completed"]
