@@ -44,10 +44,11 @@ def last_line(workdir: Path, name: str) -> str:
         fd = os.open(workdir / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
         return ""
-    with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+    try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             return ""
-        file.seek(max(0, found.st_size - TAIL_BYTES))
-        lines = file.read(TAIL_BYTES).decode("utf-8", "replace").split("\n")
+        lines = os.pread(fd, TAIL_BYTES, max(0, found.st_size - TAIL_BYTES)).decode("utf-8", "replace").split("\n")
+    finally:
+        os.close(fd)
     return next((line for line in reversed(lines) if line.strip()), "")

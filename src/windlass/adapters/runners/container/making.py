@@ -36,12 +36,13 @@ AIRLOCK = "airlock"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSettings:
     """What an operator decides. `image`: of runs that name none. `pulls_by_digest`: an image may be fetched if its
-    name holds its digest."""
+    name holds its digest. `seccomp`: a filter for Podman in place of its own."""
 
     image: str = ""
     airlock_image: str = "localhost/windlass-airlock"
     allows_open_network: bool = False
     pulls_by_digest: bool = False
+    seccomp: Path | None = None
 
 
 class Maker:
@@ -62,8 +63,8 @@ class Maker:
         frame = await asyncio.to_thread(self._frame, run, spec, network)
         charge = self._charge(spec, frame)
         run.write("owner.json", {"instance": self._owner.instance, "id": spec.id, "groups": []})
-        charge.write(run)
         await self._clear_away(charge, spec.id)
+        charge.write(run)  # from here on the names in it are ours to remove
         try:
             network = await self._open_airlock(charge, spec, frame)
             charge, frame = replace(charge, network=network), replace(frame, network=network)
@@ -90,6 +91,7 @@ class Maker:
             labels=self._owner.labels,
             group=group_name(self._owner.instance, self._owner.root, spec.id) if makes_groups else "",
             log_driver="k8s-file" if is_podman else "json-file",
+            seccomp=self._settings.seccomp if is_podman else None,
             stdin=_stdin(run, spec),
             reads=bubblewrap.readable(spec.reads),
             writes=writes,

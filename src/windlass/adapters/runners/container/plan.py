@@ -1,6 +1,6 @@
 """What a container may do: the request that makes it, from a run's spec. Pure but for the limits of this process.
 
-Every container is held alike: no capability and no way to get one, the engine's own seccomp filter, a read-only root,
+Every container is held alike: no capability and no way to get one, a filter for system calls, a read-only root,
 a private /tmp and home, memory without swap, processors, processes and file sizes limited, no network of its own, and
 of the machine's files only the run's. Refused: a network that nobody allowed, and an egress list where no proxy is.
 """
@@ -71,6 +71,7 @@ class Frame:
     labels: Mapping[str, str]
     group: str
     log_driver: str
+    seccomp: Path | None = None
     stdin: Path | None = None
     reads: tuple[Path, ...] = ()
     writes: tuple[Path, ...] = field(default=())
@@ -157,7 +158,7 @@ def locked(limits: SandboxLimits, frame: Frame) -> dict[str, Any]:
     """What every container of ours is denied, the sidecar's too."""
     held = {
         "CapDrop": ["ALL"],
-        "SecurityOpt": ["no-new-privileges"],
+        "SecurityOpt": ["no-new-privileges", *([f"seccomp={frame.seccomp}"] if frame.seccomp else [])],
         "Privileged": False,
         "ReadonlyRootfs": True,
         "NetworkMode": frame.network,

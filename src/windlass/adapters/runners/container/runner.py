@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from windlass.adapters.runners import bubblewrap
+from windlass.adapters.runners.container import seccomp
 from windlass.adapters.runners.container.charge import REMOVED, Charge
 from windlass.adapters.runners.container.detect import EngineFacts, NoEngine, detect
 from windlass.adapters.runners.container.engine import Engine
@@ -50,7 +51,8 @@ class ContainerRunner:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._owner = Owner(instance=instance, root=hashlib.sha256(str(self._root).encode()).hexdigest()[:16])
         self._addresses = tuple(addresses)
-        self._settings = settings or ContainerSettings()
+        narrow = seccomp.write(self._root.with_name(f"{self._root.name}-seccomp.json"))
+        self._settings = replace(settings or ContainerSettings(), seccomp=narrow)
         self._facts = detect(self._addresses)
         self._engine = Engine(self._facts.address if isinstance(self._facts, EngineFacts) else "")
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -150,7 +152,8 @@ class ContainerRunner:
             return f"NO CONTAINER ENGINE ({self._facts.reason})"
         charge = Charge.read(self._directory(run_id)) if run_id else None
         network = (charge.network if charge else "none").partition(":")[0].replace("container", "only through inlets")
-        return f"{self._facts} (container, network {network})"
+        is_open = self._facts.name == "podman" and self._settings.seccomp is None
+        return f"{self._facts} (container, network {network}{', nested namespaces allowed' if is_open else ''})"
 
     def notice(self) -> str:
         """What people must be told before they rely on this runner; '' when there is nothing."""

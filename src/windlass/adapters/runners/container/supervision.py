@@ -31,6 +31,7 @@ log = logging.getLogger("windlass.runners")
 AWAY_S, AWAY_PAUSE_S = 10.0, 0.25
 FIRST_LOOK_S = 0.02
 SETTLE_S = 2.0
+SHORT_BYTES = 1 << 16
 ASK_S = 2.0
 KILLED, FULL = 137, 1.02
 NOT_STARTED = 127
@@ -54,6 +55,7 @@ class Supervision:
         self._away_since: float | None = None
         self._pid = 0
         self._error = ""
+        self._has_broken = False
 
     async def see_through(self, lock: int) -> None:
         """Until the result is written and the container is gone; then the lock is let go. Raises Unavailable."""
@@ -73,6 +75,7 @@ class Supervision:
         try:
             self._go_on(recording)
             seen = await self._follow(recording)
+            await self._make_sure(seen, recording)
             if self._error:
                 recording.add(f"windlass: {self._error}\n".encode())
         finally:
@@ -85,6 +88,12 @@ class Supervision:
             is_told = recording.total and not self._charge.is_watch_only
             silent_s = silence_s([self._run.output] if is_told else [Path(path) for path in self._charge.watch])
             self._life.go_on(self._begun.elapsed_s(), self._begun.since_last_s(), silent_s)
+
+    async def _make_sure(self, seen: Seen | None, recording: Recording) -> None:
+        """The last bytes, in case the engine broke off: its log has them. A long log is read only if it surely did."""
+        if seen is not None and not seen.is_fresh and (self._has_broken or recording.total < SHORT_BYTES):
+            with suppress(Failed, Refused):
+                await recording.catch_up(self._engine.log(self._charge.name))
 
     # -------------------------------------------------------------- following
 
@@ -234,6 +243,7 @@ class Supervision:
 
     async def _bear(self, error: WindlassError) -> None:
         """The engine is away or out of order: wait a moment, but not for ever."""
+        self._has_broken = True
         now = time.monotonic()
         if self._away_since is None:
             self._away_since = now
