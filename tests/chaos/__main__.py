@@ -14,14 +14,17 @@ from pathlib import Path
 
 from tests.chaos import postgres
 from tests.chaos.campaign import Campaign, Result, Wish
+from tests.support.podman import AIRLOCK_IMAGE, make_podman
+
+RUNS = ("sqlite", "postgres", "containers")
 
 
 def main() -> int:
     """The command."""
     given = _arguments()
-    databases = ("sqlite", "postgres") if given.database == "both" else (given.database,)
+    runs = [name for name in RUNS if given.only in ("all", name)]
     began_s = time.monotonic()
-    results = [_run(given, name, given.minutes * 60 / len(databases)) for name in databases]
+    results = [_run(given, name, given.minutes * 60 / len(runs)) for name in runs]
     for result in results:
         _tell(result)
     lost, doubled, orphans, wrong = (
@@ -37,28 +40,37 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="kill -9 at random, then an audit")
-    parser.add_argument("--database", choices=("sqlite", "postgres", "both"), default="both")
+    parser.add_argument("--only", choices=("all", *RUNS), default="all")
     parser.add_argument("--kills", type=int, default=200, help="kill -9 on each database")
-    parser.add_argument("--jobs", type=int, default=50, help="jobs under way at once")
+    parser.add_argument("--jobs", type=int, default=50, help="jobs under way at once; in containers 20")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--minutes", type=float, default=26.0, help="no more kills after so long, over all databases")
     parser.add_argument("--keep", type=Path, help="leave everything in this directory to look at")
     return parser.parse_args()
 
 
-def _run(given: argparse.Namespace, database: str, limit_s: float) -> Result:
+def _run(given: argparse.Namespace, name: str, limit_s: float) -> Result:
+    in_containers, database = name == "containers", "postgres" if name == "postgres" else "sqlite"
+    engine = make_podman() if in_containers else None
+    if engine is not None:
+        engine.need(AIRLOCK_IMAGE)
     wish = Wish(
         database=database,
-        kills=given.kills,
-        jobs=given.jobs,
+        kills=given.kills // 4 if in_containers else given.kills,
+        jobs=min(given.jobs, 20) if in_containers else given.jobs,
+        engine=engine,
         seed=given.seed,
         limit_s=limit_s,
         crashes=2 if database == "postgres" and given.kills >= 50 else 0,
     )
-    root = (given.keep / database) if given.keep else Path(tempfile.mkdtemp(prefix="windlass-chaos-"))
+    root = (given.keep / name) if given.keep else Path(tempfile.mkdtemp(prefix="windlass-chaos-"))
     server = postgres.running() if database == "postgres" else contextlib.nullcontext()
-    with server as found:
-        result = asyncio.run(Campaign(wish=wish, root=root.absolute(), server=found).run())
+    try:
+        with server as found:
+            result = asyncio.run(Campaign(wish=wish, root=root.absolute(), server=found).run())
+    finally:
+        if engine is not None:
+            engine.remove()
     if not given.keep and result.is_good:
         shutil.rmtree(root, ignore_errors=True)
     return result

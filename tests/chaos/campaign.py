@@ -17,7 +17,8 @@ from tests.chaos.forge import FAULTS, SECRET, ForgeProcess, start_forge
 from tests.chaos.people import People
 from tests.chaos.postgres import Server
 from tests.chaos.replicas import Killer, Replica
-from tests.chaos.scripts import AGENT, parts
+from tests.chaos.scripts import AGENT, BEGIN, BEGIN_IN_CONTAINER, parts
+from tests.support.podman import AIRLOCK_IMAGE, Podman
 from windlass.adapters.storage import SqlStore, make_engine
 from windlass.config import Settings
 from windlass.core.errors import WindlassError
@@ -32,7 +33,7 @@ INSTANCE = "chaos"
 class Wish:
     """What to do. `jobs` are under way at once; further ones are asked for as long as there are kills left.
 
-    `pace` stretches how long agents and people take.
+    `pace` stretches how long agents and people take. With an `engine`, agents and tests run in containers.
     """
 
     database: str
@@ -42,6 +43,7 @@ class Wish:
     limit_s: float
     crashes: int = 0
     pace: float = 1.0
+    engine: Podman | None = None
 
     @property
     def replicas(self) -> int:
@@ -76,9 +78,8 @@ class Result:
         ok = self.jobs - len(self.found.lost)
         more = f", {self.freezes} freezes, {self.crashes} database crashes" if self.wish.replicas > 1 else ""
         ended = f"({self.ended_under_fire} of them between kills)"
-        return (
-            f"{self.wish.database} {self.kills} kills{more} {self.jobs} jobs {ok} ok {ended} {self.agents} agent runs"
-        )
+        where = f"{self.wish.database} in containers" if self.wish.engine else self.wish.database
+        return f"{where} {self.kills} kills{more} {self.jobs} jobs {ok} ok {ended} {self.agents} agent runs"
 
 
 @dataclass(kw_only=True)
@@ -104,7 +105,7 @@ class Campaign:
         state.mkdir(parents=True, mode=0o700)
         (state / "api-token").write_text("token-that-opens-the-chaos-api-0123456789\n")
         (state / "api-token").chmod(0o600)
-        async with self._counter.listening(), self._forge() as (forge, front, replicas):
+        async with self._counter.listening(self.root / "counter"), self._forge() as (forge, front, replicas):
             engine = make_engine(self._database_url)
             store = SqlStore(engine, clock=SystemClock())
             people = People(
@@ -207,7 +208,7 @@ class Campaign:
                 best, since_s = left, time.monotonic()
 
     def _is_busy(self, store: SqlStore, state: Path) -> bool:
-        runs = [path for name in ("runs", "workspaces") for path in (state / name).glob("*")]
+        runs = [path for name in ("runs", "workspaces", "containers") for path in (state / name).glob("*")]
         return bool(runs or store.open_effects(SystemClock().now_ms() + 1, 1))
 
     async def _turn(self, people: People, store: SqlStore, tasks: list[asyncio.Task[None]]) -> int:
@@ -227,10 +228,20 @@ class Campaign:
 
     # ------------------------------------------------------------ audit
 
+    def _left_behind(self, state: Path) -> list[str]:
+        """What is still there after a moment: an engine ends its own processes a little later."""
+        for _ in range(50):
+            left = audit.left_behind(state, INSTANCE)
+            left += self.wish.engine.names() if self.wish.engine else []
+            if not left:
+                break
+            time.sleep(0.2)
+        return left
+
     async def _audit(self, people: People, forge: ForgeProcess, replicas: list[Replica]) -> None:
         found, state = self.result.found, self.root / "state"
         logs = [replica.log for replica in replicas]
-        found.orphans += await asyncio.to_thread(audit.left_behind, state, INSTANCE)
+        found.orphans += await asyncio.to_thread(self._left_behind, state)
         windlass = build(Settings.model_validate(self._settings(forge)))
         try:
             jobs = await asyncio.to_thread(audit.check_jobs, windlass, people.asked, found)
@@ -250,8 +261,17 @@ class Campaign:
     def _database_url(self) -> str:
         return self.server.url if self.server else f"sqlite:///{self.root / 'state' / 'windlass.sqlite'}"
 
+    def _sandbox(self) -> dict[str, Any]:
+        engine = self.wish.engine
+        if engine is None:
+            return {}
+        chosen = {"runner": "container", "engine": engine.address, "image": AIRLOCK_IMAGE}
+        return {**chosen, "reads": [str(self.root / "counter")]}
+
     def _settings(self, forge: ForgeProcess) -> dict[str, Any]:
+        is_contained = self.wish.engine is not None
         return {
+            "sandbox": self._sandbox(),
             "state_dir": str(self.root / "state"),
             "database_url": self.server.url if self.server else "",
             "instance": INSTANCE,
@@ -262,16 +282,19 @@ class Campaign:
                 "webhook_secret": SECRET,
             },
             "engine": {
-                "agent_slots": 6,
-                "agent_slots_per_repository": 3,
+                "agent_slots": 20 if is_contained else 6,
+                "agent_slots_per_repository": 7 if is_contained else 3,
                 "reconcile_period_s": 4.0 * self.wish.pace,
                 "checkpoint_period_s": 5.0,
             },
             "agents": {
                 "scripted": {
-                    "command": AGENT,
-                    "needs_network": True,
-                    "environment": {"COUNTER_PORT": str(self._counter.port)},
+                    "command": (BEGIN_IN_CONTAINER if is_contained else BEGIN) + AGENT,
+                    "needs_network": not is_contained,
+                    "environment": {
+                        "COUNTER_PORT": str(self._counter.port),
+                        "COUNTER_SOCKET": str(self.root / "counter" / "counter.sock"),
+                    },
                 }
             },
             "default_agent": "scripted",

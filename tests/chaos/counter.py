@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 
 class AgentCounter:
@@ -16,11 +17,14 @@ class AgentCounter:
         self.port = 0
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[AgentCounter]:
-        """Count while the block runs."""
+    async def listening(self, place: Path) -> AsyncIterator[AgentCounter]:
+        """Count while the block runs; on a port, and on a socket in `place` that everybody may use."""
         server = await asyncio.start_server(self._take, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
-        async with server:
+        place.mkdir()
+        other = await asyncio.start_unix_server(self._take, str(place / "counter.sock"))
+        (place / "counter.sock").chmod(0o666)
+        async with server, other:
             yield self
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -14,15 +14,21 @@ from windlass.core.job import Reason, State
 REPOSITORIES = ("acme/alpha", "acme/beta", "acme/gamma")
 MARK = "chaos-script="
 
-# Tells who counts (an address that only this test knows) that it began, works for a while, then does its part.
-AGENT = f"""set -e
+# Tells who counts (an address that only this test knows) that it began.
+BEGIN = """set -e
 python3 -I -S -c "
 import os, socket
 s = socket.create_connection(('127.0.0.1', int(os.environ['COUNTER_PORT'])), 20)
 s.sendall(os.environ['WINDLASS_RUN'].encode() + bytes([10]))
 s.recv(1)
 "
-script=$(sed -n 's/.*{MARK}\\([a-z_]*\\).*/\\1/p' windsurf-instructions.txt | head -n 1)
+"""
+# The same out of a container, which has no network but sees the directory of the counter's socket.
+BEGIN_IN_CONTAINER = """set -e
+test "$(echo "$WINDLASS_RUN" | socat -t 20 - "UNIX-CONNECT:$COUNTER_SOCKET")" = .
+"""
+# Works for a while, then does its part.
+AGENT = f"""script=$(sed -n 's/.*{MARK}\\([a-z_]*\\).*/\\1/p' windsurf-instructions.txt | head -n 1)
 sleep "$(sed -n 's/.*chaos-seconds=\\([0-9.]*\\).*/\\1/p' windsurf-instructions.txt | head -n 1)"
 echo "worked on $WINDLASS_ISSUE as $script"
 [ "$script" != fails ] || exit 1

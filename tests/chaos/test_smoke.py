@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.campaign import Campaign, Result, Wish
 from tests.chaos.postgres import Server
+from tests.support.podman import AIRLOCK_IMAGE, Podman
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -33,3 +35,10 @@ async def test_every_job_ends_where_it_should_on_postgres(
 ) -> None:
     server = Server(url=make_postgres_database())
     insist(await Campaign(wish=wish("postgres"), root=tmp_path, server=server).run())
+
+
+@pytest.mark.needs("podman")
+async def test_every_job_ends_where_it_should_in_containers(tmp_path: Path, podman: Podman) -> None:
+    podman.need(AIRLOCK_IMAGE)
+    insist(await Campaign(wish=replace(wish("sqlite"), engine=podman), root=tmp_path).run())
+    assert podman.names() == []

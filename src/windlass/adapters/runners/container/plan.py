@@ -133,13 +133,14 @@ def body(spec: RunSpec, frame: Frame) -> dict[str, Any]:
 
 def _environment(spec: RunSpec, frame: Frame) -> dict[str, str]:
     """Like that of a process; an image's own command keeps the image's."""
+    mark = {"WINDLASS_RUN": f"{frame.labels[INSTANCE]}/{spec.id}"}
     if not spec.argv:
-        return dict(spec.env)
+        return {**spec.env, **mark}
     own = {"HOME": HOME, "TMPDIR": "/tmp", "LANG": "C.UTF-8", "TERM": "dumb", "USER": "agent"}  # noqa: S108 - inside
     mounted = [str(p / "bin") for p in spec.reads if (p / "pyvenv.cfg").exists() or (p / "bin/python3").exists()]
     if mounted:
         own["PATH"] = ":".join([*mounted, frame.image.path or "/usr/local/bin:/usr/bin:/bin"])
-    return {**own, **spec.env}
+    return {**own, **spec.env, **mark}
 
 
 def _held(limits: SandboxLimits, frame: Frame, *, has_writable_root: bool) -> dict[str, Any]:
