@@ -5,10 +5,10 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-agents test-load check lint types contracts docs chaos bench lock clean
+.PHONY: help setup setup-dev demo test test-agents test-containers test-load check lint types contracts docs chaos bench lock clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup: .venv/.run ## install Windlass into .venv: the command is .venv/bin/windlass
 
@@ -24,15 +24,18 @@ demo: .venv/.run ## watch one issue become a merged pull request
 	@$(BIN)/windlass demo
 
 test: .venv/.dev ## the test suite
-	$(PYTEST) -n 4 --dist worksteal --ignore=tests/agents --ignore=tests/chaos --ignore=tests/benchmarks
+	$(PYTEST) -n 4 --dist worksteal --ignore=tests/agents --ignore=tests/chaos --ignore=tests/benchmarks --ignore=tests/containers
 
 test-agents: .venv/.dev ## real agents (npm, cached) take an issue to a pull request, with a scripted model
 	$(PYTEST) tests/agents
 
+test-containers: .venv/.dev ## a hundred runs in containers of a real engine, and what is left of them
+	$(PYTEST) tests/containers
+
 test-load: .venv/.dev ## small editions of the chaos run and of every benchmark
 	$(PYTEST) tests/chaos tests/benchmarks
 
-check: lint types contracts docs test test-load test-agents ## everything that CI asks for
+check: lint types contracts docs test test-containers test-load test-agents ## everything that CI asks for
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -49,7 +52,7 @@ docs: .venv/.dev
 	$(BIN)/python scripts/settings_page.py --check
 	$(BIN)/python scripts/reference_pages.py --check
 
-chaos: .venv/.dev ## kill -9 at random under load, on SQLite and PostgreSQL (up to 30 minutes)
+chaos: .venv/.dev ## kill -9 at random under load: SQLite, PostgreSQL, containers (up to 30 minutes)
 	$(BIN)/python -m tests.chaos
 
 bench: .venv/.dev ## every figure side by side with a peer or a floor

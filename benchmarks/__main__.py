@@ -13,7 +13,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import decisions, label_to_pr, ledger, logs, prompts, sandbox, waiting, webhooks, workspace
+from benchmarks import (
+    containers,
+    decisions,
+    label_to_pr,
+    ledger,
+    logs,
+    prompts,
+    sandbox,
+    waiting,
+    webhooks,
+    workspace,
+)
 from benchmarks.figures import Figure, Size, table, write_json
 
 BENCHMARKS: dict[str, Callable[[Size], list[Figure]]] = {
@@ -26,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[Size], list[Figure]]] = {
     "prompts": prompts.run,
     "logs": logs.run,
     "sandbox": sandbox.run,
+    "containers": containers.run,
 }
 RESULTS = Path(__file__).with_name("results.json")
 

@@ -9,8 +9,10 @@ import pytest
 from benchmarks.__main__ import BENCHMARKS, machine
 from benchmarks.figures import Figure, Size, Spread, table, write_json
 
+NEEDS = {"containers": pytest.mark.needs("podman")}
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=NEEDS.get(name, ())) for name in BENCHMARKS])
 def test_a_benchmark_runs(name: str, tmp_path: Path) -> None:
     figures = BENCHMARKS[name](Size(is_tiny=True))
     assert figures

@@ -48,15 +48,16 @@ class Podman:
         return f"unix://{self.home}/api.sock"
 
     def cli(self, *arguments: str, stdin: bytes | None = None) -> str:
-        command = ["podman", "--tmpdir", str(self.home / "tmp"), *arguments]
-        done = subprocess.run(command, input=stdin, capture_output=True, check=False, env=self._environment())
+        done = subprocess.run(
+            self.command(*arguments), input=stdin, capture_output=True, check=False, env=self.environment()
+        )
         assert done.returncode == 0, done.stderr.decode()[-2000:]
         return done.stdout.decode()
 
     def start(self) -> None:
         with (self.home / "log").open("ab") as log:
-            argv = ["podman", "--tmpdir", str(self.home / "tmp"), "system", "service", "--time=0", self.address]
-            self.process = subprocess.Popen(argv, env=self._environment(), stdout=log, stderr=log, cwd=self.home)
+            argv = self.command("system", "service", "--time=0", self.address)
+            self.process = subprocess.Popen(argv, env=self.environment(), stdout=log, stderr=log, cwd=self.home)
         for _ in range(600):
             if (self.home / "api.sock").exists():
                 return
@@ -92,7 +93,12 @@ class Podman:
             subprocess.run(["umount", "-l", str(self.home / "storage" / "overlay")], check=False, capture_output=True)
             shutil.rmtree(self.home, ignore_errors=True)
 
-    def _environment(self) -> dict[str, str]:
+    def command(self, *arguments: str) -> tuple[str, ...]:
+        """The engine's own command line."""
+        return ("podman", "--tmpdir", str(self.home / "tmp"), *arguments)
+
+    def environment(self) -> dict[str, str]:
+        """What its programs must be told."""
         own = {"CONTAINERS_CONF": self.home / "containers.conf", "CONTAINERS_STORAGE_CONF": self.home / "storage.conf"}
         return {**os.environ, **{name: str(path) for name, path in own.items()}}
 
