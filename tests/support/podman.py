@@ -22,13 +22,15 @@ IMAGE = "localhost/windlass-test:1"
 AIRLOCK_IMAGE = "localhost/windlass-airlock:latest"
 PYTHON_IMAGE = "localhost/windlass-python:1"
 RUNTIMES = ("runc", "crun")
-# The machine may lack the right to raise limits, and hybrid control groups suit runc only.
+# The machine may lack the right to raise limits, and hybrid control groups suit runc only. Locks in files, because all
+# engines of one user share those in memory, and one that begins frees them all: the others then wait for one another.
 CONTAINERS_CONF = """\
 [containers]
 default_ulimits = ["nofile=16384:16384", "nproc=4096:4096"]
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+lock_type = "file"
 runtime = "{runtime}"
 """
 STORAGE_CONF = '[storage]\ndriver = "overlay"\nrunroot = "{home}/run"\ngraphroot = "{home}/storage"\n'

@@ -1,31 +1,34 @@
 """Finds a container engine: a Unix socket that answers the Docker API, and what is behind it.
 
 Only Unix sockets: an engine on another machine does not see our files, and one behind an open TCP port hands root to
-everybody who reaches it. Asked synchronously, once, with a short timeout, before anything runs.
+everybody who reaches it. What is asked needs nothing of the engine's containers, so that a busy engine still answers.
+Whether it is root's is read from the kernel, not from its words.
 """
 
 from __future__ import annotations
 
 import http.client
-import json
+import re
 import socket
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 SCHEME = "unix://"
 TIMEOUT_S = 5.0
+PEER = struct.Struct("3i")  # process, user, group: ucred of unix(7)
+VERSION = re.compile(r"\d+(?:\.\d+)+[\w.+-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFacts:
-    """An engine that answered. `makes_groups`: it makes control groups of the name that it is told (cgroupfs)."""
+    """An engine that answered. `api`: the version of the interface that it speaks."""
 
     address: str
     name: str
     version: str
+    api: str
     is_rootless: bool
-    makes_groups: bool
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}{' rootless' if self.is_rootless else ''}"
@@ -33,49 +36,46 @@ class EngineFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoEngine:
-    """Why there is none, in one line."""
+    """Why there is none, in one line. `is_silent`: there is a socket, but nobody answers as an engine does."""
 
     reason: str
+    is_silent: bool = False
 
 
 def detect(addresses: Sequence[str]) -> EngineFacts | NoEngine:
     """The first of these addresses that answers."""
-    reasons = []
+    reasons, is_silent = [], False
     for address in addresses:
         try:
             return _ask(address)
-        except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             reasons.append(f"{address}: {error}")
-    return NoEngine(reason="; ".join(reasons)[:300] or "no address to ask")
+            is_silent = is_silent or not isinstance(error, ValueError | FileNotFoundError | PermissionError)
+    return NoEngine(reason="; ".join(reasons)[:300] or "no address to ask", is_silent=is_silent)
 
 
 def _ask(address: str) -> EngineFacts:
     if not address.startswith(SCHEME):
         raise ValueError("only Unix sockets (unix:///…) can be used")
-    version, info = _get(address, "/version"), _get(address, "/info")
-    parts = [str(part.get("Name", "")) for part in version.get("Components") or ()]
-    return EngineFacts(
-        address=address,
-        name="podman" if any("podman" in part.lower() for part in parts) else "docker",
-        version=str(version["Version"]),
-        is_rootless=any("rootless" in str(option) for option in info.get("SecurityOptions") or ()),
-        makes_groups=info.get("CgroupDriver") == "cgroupfs",
-    )
-
-
-def _get(address: str, path: str) -> dict[str, Any]:
     connection = _Connection(address.removeprefix(SCHEME))
     try:
-        connection.request("GET", path)
+        connection.request("GET", "/_ping")
         answer = connection.getresponse()
-        if answer.status != http.client.OK:
-            raise ValueError(f"{path} is answered with {answer.status}")
-        found = json.loads(answer.read(1 << 20))
+        answer.read(1 << 10)
+        if answer.status != http.client.OK or not answer.getheader("Api-Version"):
+            raise ConnectionError(f"not answered as by an engine ({answer.status})")
+        user = PEER.unpack(connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size))[1]
     finally:
         connection.close()
-    if not isinstance(found, dict):
-        raise TypeError(f"{path} is not answered as by an engine")
-    return found
+    told = answer.getheader("Libpod-Api-Version")
+    found = VERSION.search(told or answer.getheader("Server") or "")
+    return EngineFacts(
+        address=address,
+        name="podman" if told else "docker",
+        version=found.group(0) if found else "?",
+        api=f"v{answer.getheader('Api-Version')}",
+        is_rootless=user != 0,
+    )
 
 
 class _Connection(http.client.HTTPConnection):

@@ -63,8 +63,10 @@ class Seen:
 class Engine:
     """One engine behind one address. Every event loop that asks it has connections of its own."""
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, address: str, api: str) -> None:
+        self._address = address
+        self._api = api
+        self._makes_groups: bool | None = None
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Docker] = WeakKeyDictionary()
 
     async def close(self) -> None:
@@ -72,6 +74,13 @@ class Engine:
         client = self._clients.pop(asyncio.get_running_loop(), None)
         if client is not None:
             await client.close()
+
+    async def makes_groups(self) -> bool:
+        """Whether it makes control groups of the name that it is told (driver cgroupfs), asked once."""
+        if self._makes_groups is None:
+            with _asking("its settings"):
+                self._makes_groups = (await self._client().system.info()).get("CgroupDriver") == "cgroupfs"
+        return self._makes_groups
 
     # -------------------------------------------------------------- images
 
@@ -162,9 +171,8 @@ class Engine:
         """What it has printed so far, and with `follows` until it ends: both streams, in order."""
         client = self._client()
         with _asking(f"log of {name}"):
-            await client.version()  # settles which version of the API is spoken
             options = {"stdout": "1", "stderr": "1", "follow": str(int(follows))}
-            where = f"{client.docker_host}/{client.api_version}/containers/{name}/logs"
+            where = f"{client.docker_host}/{self._api}/containers/{name}/logs"
             timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_S)
             async with client.session.get(where, params=options, timeout=timeout) as answer:
                 if answer.status != 200:
@@ -179,7 +187,7 @@ class Engine:
         client = self._clients.get(loop)
         if client is None:
             timeout = aiohttp.ClientTimeout(total=CALL_S, sock_connect=CONNECT_S)
-            client = self._clients[loop] = Docker(url=self.address, timeout=timeout)
+            client = self._clients[loop] = Docker(url=self._address, timeout=timeout, api_version=self._api)
         return client
 
     async def _until_gone(self, name: str) -> None:
@@ -237,10 +245,11 @@ def _asking(what: str) -> Iterator[None]:
     except DockerError as error:
         raise _translated(what, error) from error
     except (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-        raise _away(what, str(error) or type(error).__name__) from error
+        raise away(what, str(error) or type(error).__name__) from error
 
 
-def _away(what: str, why: str) -> Unavailable:
+def away(what: str, why: str) -> Unavailable:
+    """The error for an engine that does not answer."""
     return Unavailable(
         f"the container engine does not answer ({what}): {why[:200]}",
         code="engine_away",
@@ -252,7 +261,7 @@ def _away(what: str, why: str) -> Unavailable:
 def _translated(what: str, error: DockerError) -> WindlassError:
     said = f"{what}: {' '.join(str(error.message).split())[:300]}"
     if error.status == NOT_CONNECTED:
-        return _away(what, str(error.message))
+        return away(what, str(error.message))
     if error.status == 404:
         return NotFound(said, code="container_missing")
     if error.status in {304, 409} or any(word in said for word in BUSY):

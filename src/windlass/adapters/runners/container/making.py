@@ -60,7 +60,9 @@ class Maker:
     async def make(self, run: RunDirectory, spec: RunSpec) -> Charge:
         """The container, not begun, and on disk what is to be known of it."""
         network = plan.network_for(spec, allows_open=self._settings.allows_open_network)
-        frame = await asyncio.to_thread(self._frame, run, spec, network)
+        makes_groups = not self._facts.is_rootless and await self._engine.makes_groups()
+        group = group_name(self._owner.instance, self._owner.root, spec.id) if makes_groups else ""
+        frame = await asyncio.to_thread(self._frame, run, spec, network, group)
         charge = self._charge(spec, frame)
         run.write("owner.json", {"instance": self._owner.instance, "id": spec.id, "groups": []})
         await self._clear_away(charge, spec.id)
@@ -76,20 +78,19 @@ class Maker:
             raise
         return charge
 
-    def _frame(self, run: RunDirectory, spec: RunSpec, network: str) -> Frame:
+    def _frame(self, run: RunDirectory, spec: RunSpec, network: str, group: str) -> Frame:
         is_podman, is_rootless = self._facts.name == "podman", self._facts.is_rootless
         user = plan.user_for(os.geteuid(), os.getegid(), is_podman=is_podman, is_rootless=is_rootless)
         writes = write_places(spec)
         ours = [mount.source for mount in spec.mounts if mount.is_writable]
         for path in (*ours, *(writes if spec.is_read_only else [spec.workdir])):
             give(path, user.owner)
-        makes_groups = self._facts.makes_groups and not is_rootless
         return Frame(
             image=self._image,
             user=user,
             network=network,
             labels=self._owner.labels,
-            group=group_name(self._owner.instance, self._owner.root, spec.id) if makes_groups else "",
+            group=group,
             log_driver="k8s-file" if is_podman else "json-file",
             seccomp=self._settings.seccomp if is_podman else None,
             stdin=_stdin(run, spec),

@@ -21,7 +21,7 @@ from windlass.adapters.runners import bubblewrap
 from windlass.adapters.runners.container import seccomp
 from windlass.adapters.runners.container.charge import REMOVED, Charge
 from windlass.adapters.runners.container.detect import EngineFacts, NoEngine, detect
-from windlass.adapters.runners.container.engine import Engine
+from windlass.adapters.runners.container.engine import Engine, away
 from windlass.adapters.runners.container.files import mountable, placed
 from windlass.adapters.runners.container.making import ContainerSettings, Maker, find_image
 from windlass.adapters.runners.container.plan import RUN, Owner
@@ -54,7 +54,7 @@ class ContainerRunner:
         narrow = seccomp.write(self._root.with_name(f"{self._root.name}-seccomp.json"))
         self._settings = replace(settings or ContainerSettings(), seccomp=narrow)
         self._facts = detect(self._addresses)
-        self._engine = Engine(self._facts.address if isinstance(self._facts, EngineFacts) else "")
+        self._engine = self._new_engine()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     # -------------------------------------------------------------- the port
@@ -120,7 +120,7 @@ class ContainerRunner:
             (run.at / "stop").touch()
             charge = Charge.read(run)
             if charge is not None:
-                await self._connected().kill(charge.name)
+                await (await self._connected()).kill(charge.name)
         try:
             async with asyncio.timeout(STOP_S):
                 await self.wait(run_id)
@@ -189,11 +189,16 @@ class ContainerRunner:
     async def _insist_on_engine(self) -> EngineFacts:
         if isinstance(self._facts, NoEngine):
             self._facts = await asyncio.to_thread(detect, self._addresses)
-            if isinstance(self._facts, EngineFacts):
-                self._engine = Engine(self._facts.address)
+            self._engine = self._new_engine()
         return self._found()
 
+    def _new_engine(self) -> Engine:
+        facts = self._facts
+        return Engine(facts.address, facts.api) if isinstance(facts, EngineFacts) else Engine("", "")
+
     def _found(self) -> EngineFacts:
+        if isinstance(self._facts, NoEngine) and self._facts.is_silent:
+            raise away("looked for", self._facts.reason)
         if isinstance(self._facts, NoEngine):
             raise Refused(
                 f"no container engine answers: {self._facts.reason}",
@@ -202,8 +207,8 @@ class ContainerRunner:
             )
         return self._facts
 
-    def _connected(self) -> Engine:
-        self._found()
+    async def _connected(self) -> Engine:
+        await self._insist_on_engine()
         return self._engine
 
     # -------------------------------------------------------------- looking after
@@ -229,7 +234,7 @@ class ContainerRunner:
         try:
             if run.result() is None:
                 if charge is not None:
-                    await remove(self._connected(), charge)
+                    await remove(await self._connected(), charge)
                 run.output.touch()
                 ended = "stopped" if (run.at / "stop").exists() else "lost"
                 run.write("result.json", {"ended": ended, **NOTHING_KNOWN})
@@ -267,7 +272,7 @@ class ContainerRunner:
     async def _forget(self, run: RunDirectory) -> None:
         charge = Charge.read(run)
         if charge is not None and not (run.at / REMOVED).exists():
-            await remove(self._connected(), charge)
+            await remove(await self._connected(), charge)
         await asyncio.to_thread(run.remove)
 
     async def _reap_containers(self, is_wanted: Callable[[str], bool]) -> tuple[str, ...]:

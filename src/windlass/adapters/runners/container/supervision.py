@@ -299,8 +299,10 @@ class Supervision:
 
 async def remove(engine: Engine, charge: Charge) -> None:
     """Everything of a run that is not a file: its container, its sidecar, its control groups."""
-    await engine.remove(charge.name)
     if charge.sidecar:
+        await asyncio.gather(engine.remove(charge.name), engine.kill(charge.sidecar))
         await engine.remove(charge.sidecar)
+    else:
+        await engine.remove(charge.name)
     if charge.group:
         await asyncio.to_thread(remove_groups, charge.group)
