@@ -79,6 +79,17 @@ def test_words_and_identifiers() -> None:
     ]
     terms = terms_of("Fix parse_header", "and `HttpServer` too, some plain words")
     assert set(terms.identifiers[:2]) == {"parse_header", "HttpServer"}
+    assert set(terms.names) == {"parse_header", "HttpServer"}
+
+
+def test_a_name_that_few_files_hold_outweighs_words_that_many_do() -> None:
+    paths = [f"src/stock/order_{n}.py" for n in range(500)] + ["lib/rounding.py"]
+    terms = terms_of("Wrong stock of an order", "`settle_order_total` is wrong, in stock and order")
+    assert terms.names == ("settle_order_total",)
+    hits = dict.fromkeys(paths, 40) | {"lib/rounding.py": 1}
+    assert rank_paths(terms, paths, hits)[0].path != "lib/rounding.py"
+    assert rank_paths(terms, paths, hits, [["lib/rounding.py"]])[0].path == "lib/rounding.py"
+    assert rank_paths(terms, paths, hits, [paths])[0].path != "lib/rounding.py", "what all hold tells nothing"
 
 
 @given(text=st.text(max_size=300), paths=st.lists(st.text(min_size=1, max_size=20), max_size=8, unique=True))

@@ -19,6 +19,8 @@ _K1, _B = 1.2, 0.6
 _MOST_TEXT = 100_000
 _MOST_TERMS = 60
 _MOST_NAMED = 20
+_MOST_NAMES = 3
+_NAME_WEIGHT = 3.0
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]*|[^\W\d_][\w]*")
 _PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{2,80}")
@@ -51,10 +53,14 @@ _BINARY = frozenset(_BINARY_WORDS.split())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What an issue speaks of. `weights`: word in lower case → weight; `identifiers`: names as they are written."""
+    """What an issue speaks of. `weights`: word in lower case → weight; `identifiers`: names as they are written.
+
+    `names`: the few of these that only code has (`parse_header`, `parseHeader`), which lead to a file like an address.
+    """
 
     weights: Mapping[str, float]
     identifiers: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +85,13 @@ def terms_of(title: str, body: str) -> Terms:
     for text, weight in ((title, 3), (code, 2), (body, 1)):
         for name in _IDENTIFIER.findall(text):
             if name.lower() not in _STOP:
-                names[name] += weight * (3 if "_" in name.strip("_") or _is_camel(name) else 1)
+                names[name] += weight * (3 if _is_of_code(name) else 1)
     best = sorted(weights.items(), key=lambda item: (-item[1], item[0]))[:_MOST_TERMS]
     ordered = sorted(names.items(), key=lambda item: (-item[1], item[0]))
     return Terms(
         weights={word: weight / 100 for word, weight in best},
         identifiers=tuple(name for name, _ in ordered[:_MOST_TERMS]),
+        names=tuple(name for name, _ in ordered if len(name) >= 4 and _is_of_code(name))[:_MOST_NAMES],
     )
 
 
@@ -116,17 +123,24 @@ def named_files(text: str, paths: Sequence[str]) -> tuple[Ranked, ...]:
     return tuple(sorted(found.values(), key=lambda one: -one.score))[:_MOST_NAMED]
 
 
-def rank_paths(terms: Terms, paths: Sequence[str], hits: Mapping[str, int] | None = None) -> tuple[Ranked, ...]:
+def rank_paths(
+    terms: Terms,
+    paths: Sequence[str],
+    hits: Mapping[str, int] | None = None,
+    holders: Sequence[Iterable[str]] = (),
+) -> tuple[Ranked, ...]:
     """Paths by how well their words fit, best first; those that fit not at all are left out.
 
-    `hits`: path → lines that hold an identifier of the issue, where that was searched for.
+    `hits`: path → lines that hold an identifier of the issue, where that was searched for. `holders`: for each of its
+    names the paths that hold it; the fewer they are, the more it tells.
     """
     documents = [_path_words(path) for path in paths]
     scores = _bm25(terms.weights, documents)
+    telling = _telling(holders, len(paths))
     found = []
     for path, words, score in zip(paths, documents, scores, strict=True):
         lines = (hits or {}).get(path, 0)
-        total = (score + 2.0 * math.log1p(min(lines, 50))) * _worth(path, words)
+        total = (score + 2.0 * math.log1p(min(lines, 50)) + telling.get(path, 0.0)) * _worth(path, words)
         if total > 0:
             found.append(Ranked(path=path, score=total, why="search: contents" if lines else "search: path"))
     return tuple(sorted(found, key=lambda one: (-one.score, one.path)))
@@ -145,6 +159,20 @@ def rank_contents(terms: Terms, candidates: Sequence[Ranked], contents: Mapping[
     return tuple(sorted(found, key=lambda one: (-one.score, one.path)))
 
 
+def _telling(holders: Sequence[Iterable[str]], number: int) -> Mapping[str, float]:
+    """What the names that a path holds add to its score."""
+    found: defaultdict[str, float] = defaultdict(float)
+    for paths in map(set, holders):
+        for path in paths:
+            found[path] += _NAME_WEIGHT * _rarity(len(paths), number)
+    return found
+
+
+def _rarity(n: int, number: int) -> float:
+    """How much a word tells that `n` of `number` documents have; near 0 when all have it."""
+    return math.log(1 + max(number - n + 0.5, 0.0) / (n + 0.5))
+
+
 def _singular(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
 
@@ -154,7 +182,7 @@ def _bm25(weights: Mapping[str, float], documents: Sequence[Sequence[str]]) -> l
     number = len(documents)
     mean = sum(len(words) for words in documents) / number if number else 1.0
     frequency: Counter[str] = Counter(word for count in counts for word in count)
-    rarity = {word: math.log(1 + (number - n + 0.5) / (n + 0.5)) for word, n in frequency.items()}
+    rarity = {word: _rarity(n, number) for word, n in frequency.items()}
     scores = []
     for words, count in zip(documents, counts, strict=True):
         room = _K1 * (1 - _B + _B * len(words) / (mean or 1.0))
@@ -177,6 +205,10 @@ def _worth(path: str, words: Sequence[str]) -> float:
         return 0.2
     is_test = not {"test", "tests", "spec", "__tests__"}.isdisjoint(parts)
     return (0.7 if is_test else 1.0) if words else 0.5
+
+
+def _is_of_code(name: str) -> bool:
+    return "_" in name.strip("_") or _is_camel(name)
 
 
 def _is_camel(name: str) -> bool:

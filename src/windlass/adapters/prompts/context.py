@@ -29,6 +29,8 @@ _MOST_SEARCHED = 20
 _LARGEST_FILE = 400_000
 _LONGEST_QUOTE = 12_000
 _SHORTEST_QUOTE = 400
+# Path → lines with one of the words; and for each name the paths that hold it.
+_Searched = tuple[Mapping[str, int], Sequence[Sequence[str]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +63,11 @@ async def gather(repositories: Repositories, request: PromptRequest, search: tup
     return Context(tree=tree, files=files, quotes=quotes, commits=commits, instructions=told)
 
 
-def _first_choice(terms: Terms, text: str, paths: Sequence[str], hits: Mapping[str, int]) -> list[Ranked]:
+def _first_choice(terms: Terms, text: str, paths: Sequence[str], searched: _Searched) -> list[Ranked]:
     paths = [path for path in paths if not instructions.is_one(path)]
     named = ranking.named_files(text, paths)
     there = {one.path for one in named}
-    found = ranking.rank_paths(terms, paths, hits)
+    found = ranking.rank_paths(terms, paths, *searched)
     return [*named, *(one for one in found[:_MOST_CANDIDATES] if one.path not in there)]
 
 
@@ -77,15 +79,20 @@ def _second_choice(terms: Terms, ranked: Sequence[Ranked], texts: Mapping[str, s
     return kept[:_MOST_FILES]
 
 
-async def _hits(repositories: Repositories, request: PromptRequest, terms: Terms, room: Room) -> Mapping[str, int]:
+async def _hits(repositories: Repositories, request: PromptRequest, terms: Terms, room: Room) -> _Searched:
+    """Where the words of the issue stand, all together; and where each of its few names does."""
     words = [name for name in terms.identifiers if len(name) >= 4][:_MOST_SEARCHED]
     if not words:
-        return {}
+        return {}, ()
+    wanted = (words, *([name] for name in terms.names))
     try:
-        return await repositories.search_files(request.repository, request.tree_sha or request.start_sha, words)
+        first, *others = await asyncio.gather(
+            *(repositories.search_files(request.repository, request.start_sha, some) for some in wanted)
+        )
     except (Unavailable, Failed):
         room.flags["context:search_unavailable"] += 1
-        return {}
+        return {}, ()
+    return first, tuple(tuple(found) for found in others)
 
 
 async def _instructions(
