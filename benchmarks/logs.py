@@ -193,6 +193,19 @@ def peer(path: Path) -> tuple[float, set[int]]:
     return time.process_time() - began, {secret.line_number - 1 for _, secret in found}
 
 
+def named_by_peer(planted: Sequence[Planted], place: Path) -> set[int]:
+    """Which planted lines detect-secrets names, by number; each is a file of its own.
+
+    In one file it names secrets of one kind once where its rule captures nothing but their common beginning.
+    """
+    named = set()
+    for number, secret in enumerate(planted):
+        place.write_text(secret.line)
+        if peer(place)[1]:
+            named.add(number)
+    return named
+
+
 def recall(planted: Sequence[Planted], is_found: Callable[[Planted], bool], *, names: bool = True) -> str:
     """`found of planted (per cent)`, and with `names` the kinds that were missed."""
     missed: dict[str, int] = {}
@@ -224,8 +237,7 @@ def run(size: Size) -> list[Figure]:
         sample = Path(home) / "sample.log"
         sample.write_bytes(data[:PEER_BYTES])
         theirs = [min(len(data), PEER_BYTES) / peer(sample)[0] / 1e6 for _ in range(size.of(ROUNDS, 1))]
-        sample.write_text("\n".join(secret.line for secret in planted))
-        _, named = peer(sample)
+        named = named_by_peer(planted, sample)
         quiet = [noise(chance) for _ in range(size.of(1_000, 100))]
         sample.write_text("\n".join(quiet))
         _, alarms = peer(sample)
