@@ -118,7 +118,7 @@ async def test_a_report_that_was_replaced_is_seen_though_the_image_never_ends(bo
 async def test_an_editor_that_never_begins_is_started_twice_and_then_the_infrastructures_fault(
     box: Boxes, act: str
 ) -> None:
-    run = await box(act, start_s=1.5)
+    run = await box(act, start_s=3)
     await run.start()
     report = await run.end()
     assert run.result is not None
@@ -129,7 +129,7 @@ async def test_an_editor_that_never_begins_is_started_twice_and_then_the_infrast
 
 
 async def test_a_start_that_hangs_once_costs_nothing_but_time(box: Boxes) -> None:
-    run = await box("deaf-once", start_s=5)
+    run = await box("deaf-once", start_s=8)
     await run.start()
     report = await run.end()
     assert report.outcome is Outcome.COMPLETED
