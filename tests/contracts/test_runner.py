@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from tests.adapters.runners.runs import alive_with
 from tests.contracts.runners import KINDS, Bench, benches
+from tests.support.podman import AIRLOCK_IMAGE
 
 from windlass.core.errors import NotFound, Refused
-from windlass.ports import Deadlines, SandboxLimits
+from windlass.ports import Deadlines, Inlet, SandboxLimits
 
 
 @pytest.fixture(params=KINDS)
@@ -245,6 +246,39 @@ async def test_what_may_be_read_is_at_its_own_path_and_cannot_be_written(bench: 
     text = await bench.says(f"cat '{extra}/data'; : > '{extra}/new'", reads=(extra,))
     assert text.startswith("shared")
     assert sorted(path.name for path in extra.iterdir()) == ["data"]
+
+
+async def test_a_read_only_run_writes_only_the_places_it_was_given(bench: Bench) -> None:
+    (bench.workdir / "file").write_text("given")
+    (bench.workdir / "out").mkdir()
+    text = await bench.says("cat file; (: > file); (: > new); echo found > out/it", is_read_only=True, writes=("out",))
+    assert text.startswith("given")
+    assert (bench.workdir / "file").read_text() == "given"
+    assert not (bench.workdir / "new").exists()
+    assert (bench.workdir / "out" / "it").read_text() == "found\n"
+
+
+# By what there is: a process has the machine's Python, the image has netcat.
+ASK = """
+program='import socket; s = socket.create_connection(("127.0.0.1", 8123)); s.sendall(b"question\\n"); print(s.recv(99))'
+python3 -c "$program" 2>/dev/null || echo question | nc 127.0.0.1 8123
+"""
+
+
+async def test_an_inlet_is_a_port_on_loopback_that_leads_to_a_socket_outside(bench: Bench, tmp_path: Path) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"answer to " + await reader.readline())
+        writer.close()
+
+    if bench.podman is not None:
+        bench.podman.need(AIRLOCK_IMAGE)
+    server = await asyncio.start_unix_server(answer, str(tmp_path / "gateway.sock"))
+    text = await bench.says(ASK, inlets=(Inlet(port=8123, socket=tmp_path / "gateway.sock"),))
+    server.close()
+    assert "answer to question" in text
+    with pytest.raises(Refused) as caught:
+        await bench.run("true", inlets=(Inlet(port=8123, socket=tmp_path / "absent.sock"),))
+    assert caught.value.code == "inlet_unusable"
 
 
 async def test_many_runs_at_once_leave_nothing_behind(bench: Bench) -> None:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.support import podman
+from tests.support import docker, podman
 
 
 @functools.cache
@@ -22,6 +22,8 @@ def missing(part: str) -> str:
             return _bubblewrap()
         case "podman":
             return podman.why_missing()
+        case "docker":
+            return docker.why_missing()
         case "node":
             return "" if shutil.which("npm") and shutil.which("node") else "no Node.js with npm"
         case "openssl":

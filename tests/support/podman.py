@@ -83,9 +83,13 @@ class Podman:
         """Make one of the images, once."""
         if image not in self.images:
             made = {IMAGE: _busybox, AIRLOCK_IMAGE: _airlock, PYTHON_IMAGE: _python}[image]()
-            self.cli("import", "-q", "-", image, stdin=made)
+            self.load(image, made)
             self.images.add(image)
         return image
+
+    def load(self, image: str, archive: bytes) -> None:
+        """An image from the archive of its files."""
+        self.cli("import", "-q", "-", image, stdin=archive)
 
     def remove(self) -> None:
         self.cli("rm", "-af", "-t", "0")
@@ -105,8 +109,13 @@ class Podman:
         return {**os.environ, **{name: str(path) for name, path in own.items()}}
 
 
+def images_home(prefix: str) -> Path:
+    """A directory for an engine; short, because a socket's path may not be long."""
+    return Path(tempfile.mkdtemp(prefix=prefix))
+
+
 def make_podman() -> Podman:
-    home = Path(tempfile.mkdtemp(prefix="wl-podman-"))
+    home = images_home("wl-podman-")
     (home / "tmp").mkdir()
     runtime = next(name for name in RUNTIMES if shutil.which(name))
     (home / "containers.conf").write_text(CONTAINERS_CONF.format(runtime=runtime))

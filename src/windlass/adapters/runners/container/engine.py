@@ -158,7 +158,7 @@ class Engine:
 
     @asynccontextmanager
     async def attached(self, name: str) -> AsyncIterator[Stream]:
-        """What it prints from now on. With Podman that makes it ready to start, too."""
+        """What it prints from now on; it need not have been started."""
         stream = self._client().containers.container(name).attach(stdout=True, stderr=True, stdin=False, logs=False)
         with _asking(f"container {name}"):
             await stream.__aenter__()
@@ -167,11 +167,11 @@ class Engine:
         finally:
             await stream.close()
 
-    async def log(self, name: str, *, follows: bool = False) -> AsyncIterator[bytes]:
-        """What it has printed so far, and with `follows` until it ends: both streams, in order."""
+    async def log(self, name: str) -> AsyncIterator[bytes]:
+        """What it has printed so far: both streams, in order."""
         client = self._client()
         with _asking(f"log of {name}"):
-            options = {"stdout": "1", "stderr": "1", "follow": str(int(follows))}
+            options = {"stdout": "1", "stderr": "1"}
             where = f"{client.docker_host}/{self._api}/containers/{name}/logs"
             timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_S)
             async with client.session.get(where, params=options, timeout=timeout) as answer:

@@ -54,16 +54,6 @@ class Recording:
             self.add(fresh)
         return bool(fresh)
 
-    async def follow(self, log: AsyncIterator[bytes]) -> AsyncIterator[int]:
-        """Take a log that is followed from its beginning; yields how much each time."""
-        to_skip = self._taken
-        async for data in log:
-            fresh = data[to_skip:]
-            to_skip -= min(to_skip, len(data))
-            if fresh:
-                self.add(fresh)
-                yield len(fresh)
-
     def close(self) -> None:
         """Write the tail."""
         self._output.close()

@@ -250,7 +250,7 @@ class ContainerRunner:
             raise
 
     def _supervise(self, run: RunDirectory, charge: Charge, lock: int) -> Supervision:
-        supervision = Supervision(self._engine, run, charge, is_podman=self._found().name == "podman")
+        supervision = Supervision(self._engine, run, charge)
         name = run.at.name
         task = asyncio.create_task(supervision.see_through(lock), name=f"container-{name}")
         self._tasks[name] = task

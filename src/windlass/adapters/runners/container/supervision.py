@@ -38,13 +38,15 @@ NOT_STARTED = 127
 
 
 class Supervision:
-    """One container under somebody's eyes. `is_podman`: its log cannot be followed without loss, so it is attached."""
+    """One container under somebody's eyes.
 
-    def __init__(self, engine: Engine, run: RunDirectory, charge: Charge, *, is_podman: bool) -> None:
+    It is attached to, because following an engine's log loses what a flood turns over, and with Podman even the end.
+    """
+
+    def __init__(self, engine: Engine, run: RunDirectory, charge: Charge) -> None:
         self._engine = engine
         self._run = run
         self._charge = charge
-        self._is_podman = is_podman
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._begun = Beginning.read(run)
         self._life = Life(charge.life())
@@ -129,22 +131,15 @@ class Supervision:
         """Start it, and take what it prints as it comes."""
         name = self._charge.name
         try:
-            if self._is_podman:
-                async with self._engine.attached(name) as stream:
-                    await self._engine.start(name)
-                    self._tell_started()
-                    with suppress(aiohttp.ClientError, OSError):
-                        while (message := await stream.read_out()) is not None:
-                            self._take(recording, message.data)
-                return
-            await self._engine.start(name)
-            self._tell_started()
+            async with self._engine.attached(name) as stream:
+                await self._engine.start(name)
+                self._tell_started()
+                with suppress(aiohttp.ClientError, OSError):
+                    while (message := await stream.read_out()) is not None:
+                        self._take(recording, message.data)
         except (Refused, Failed) as error:
             self._error = error.message
             self._tell_started()
-            return
-        async for _ in recording.follow(self._engine.log(name, follows=True)):
-            self._life.sign()
 
     async def _reread(self, recording: Recording) -> None:
         """What it prints, out of the engine's log, until it is over."""
