@@ -29,7 +29,7 @@ test: .venv/.dev ## the test suite
 test-agents: .venv/.dev ## real agents (npm, cached) take an issue to a pull request, with a scripted model
 	$(PYTEST) tests/agents
 
-test-containers: .venv/.dev ## a hundred runs in containers of a real engine, and what is left of them
+test-containers: .venv/.dev ## the runners' contract on Docker, and a hundred containers that leave nothing
 	$(PYTEST) tests/containers
 
 test-load: .venv/.dev ## small editions of the chaos run and of every benchmark

@@ -298,6 +298,19 @@ async def test_a_network_is_refused_unless_it_is_allowed(bench: Bench) -> None:
     assert result.bytes_out is not None
 
 
+async def test_use_is_counted_where_the_engine_places_containers_itself(bench: Bench) -> None:
+    """As with control groups that systemd makes: the container's own group is looked at while it lives."""
+    burn = "i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done"
+    spec = bench.spec(f"x=$(head -c 20000000 /dev/zero | tr '\\0' x); {burn}; sleep 0.6")
+    runner = bench.runner
+    assert isinstance(runner, ContainerRunner)
+    runner._engine._makes_groups = False
+    await runner.start(spec)
+    result = await runner.wait(spec.id)
+    assert result.cpu_s > 0.05
+    assert 20_000_000 < result.peak_memory_bytes < 200_000_000
+
+
 # ------------------------------------------------------------------ its end
 
 

@@ -40,12 +40,12 @@ class Meter:
         self.is_out_of_memory = False
         self.saw_something = False
 
-    def look(self, pid: int) -> None:
-        """Take the counts; `pid` is the container's first process, 0 when it is over."""
+    def look(self, pid: int, container: str = "") -> None:
+        """Take the counts; `pid` is the first process of the container of this id, 0 when it is over."""
         own = f"/proc/{pid}/cgroup" if pid else ""
-        for place in self._places("memory", own):
+        for place in self._places("memory", own, container):
             self._look_at_memory(place)
-        for place in self._places("cpuacct", own):
+        for place in self._places("cpuacct", own, container):
             self._look_at_time(place)
         if self._counts_network and pid:
             sent = _sent_bytes(pid)
@@ -55,14 +55,15 @@ class Meter:
         """Counts that the engine gave."""
         self.cpu_s, self.peak_bytes = max(self.cpu_s, cpu_s), max(self.peak_bytes, memory_bytes)
 
-    def _places(self, controller: str, own: str) -> Iterator[Path]:
+    def _places(self, controller: str, own: str, container: str) -> Iterator[Path]:
+        """The group of the run, else the container's own; one that it shares with others says nothing of it."""
         if self._group:
             places = (top / self._group[1:] for top in (ROOT / controller, ROOT))
             yield from (place for place in places if place.is_dir())
             return
         for line in get(own).splitlines() if own else ():
             _, controllers, path = line.split(":", 2)
-            if path != "/" and (controller in controllers.split(",") or not controllers):
+            if container and container in path and (controller in controllers.split(",") or not controllers):
                 yield (ROOT / controller if controllers else ROOT) / path.lstrip("/")
 
     def _look_at_memory(self, at: Path) -> None:

@@ -55,7 +55,7 @@ class Supervision:
         self._verdict: tuple[str, str] | None = None
         self._looked_at = self._asked_at = 0.0
         self._away_since: float | None = None
-        self._pid = 0
+        self._pid, self._id = 0, ""
         self._error = ""
         self._has_broken = False
 
@@ -222,7 +222,8 @@ class Supervision:
         if not self._pid and (not self._charge.group or self._charge.network == "bridge"):
             seen = await self._engine.seen(self._charge.name)
             self._pid = seen.pid if seen and Path(f"/proc/{seen.pid}").exists() else 0
-        self._meter.look(self._pid)
+            self._id = seen.id if seen else ""
+        self._meter.look(self._pid, self._id)
         if not self._meter.saw_something and time.monotonic() - self._asked_at >= ASK_S:
             self._asked_at = time.monotonic()
             with suppress(WindlassError):
