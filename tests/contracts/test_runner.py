@@ -226,6 +226,12 @@ async def test_reap_discards_what_is_ours_and_unwanted(bench: Bench) -> None:
     await bench.until(lambda: alive_with(bench.number) == [])
 
 
+async def test_reap_finishes_a_removal_that_was_killed(bench: Bench) -> None:
+    (bench.root / ".gone-1-2" / "inside").mkdir(parents=True)
+    assert await bench.runner.reap(lambda _run_id: True) == ()
+    assert list(bench.root.iterdir()) == []
+
+
 async def test_bad_requests_are_refused_with_a_code(bench: Bench) -> None:
     for run_id in ("", "../x", "a/b", ".hidden", "x" * 300, "a\nb"):
         with pytest.raises(Refused) as caught:

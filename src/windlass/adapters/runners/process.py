@@ -23,7 +23,7 @@ from typing import Any, Final
 from windlass.adapters.runners import bubblewrap, cgroups
 from windlass.adapters.runners.bubblewrap import NoSandbox, Sandbox
 from windlass.adapters.runners.cgroups import ControlGroups
-from windlass.adapters.runners.rundir import RunDirectory
+from windlass.adapters.runners.rundir import RunDirectory, sweep
 from windlass.adapters.runners.shim.main import ALIVE_FD
 from windlass.adapters.runners.shim.tree import stat_fields
 from windlass.core.errors import NotFound, Refused
@@ -275,6 +275,7 @@ class ProcessRunner:
 
     def _reap(self, is_wanted: Callable[[str], bool]) -> tuple[str, ...]:
         killed = []
+        sweep(self._root)
         for path in sorted(self._root.iterdir()):
             run = RunDirectory(path)
             owner = run.owner()

@@ -135,6 +135,12 @@ class RunDirectory:
             shutil.rmtree(grave, ignore_errors=True)
 
 
+def sweep(root: Path) -> None:
+    """Finish what a removal had begun when it was killed."""
+    for grave in root.glob(".gone-*"):
+        shutil.rmtree(grave, ignore_errors=True)
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

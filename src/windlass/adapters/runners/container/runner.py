@@ -27,7 +27,7 @@ from windlass.adapters.runners.container.making import ContainerSettings, Maker,
 from windlass.adapters.runners.container.plan import RUN, Owner
 from windlass.adapters.runners.container.supervision import Supervision, remove
 from windlass.adapters.runners.process import RUN_ID
-from windlass.adapters.runners.rundir import RunDirectory
+from windlass.adapters.runners.rundir import RunDirectory, sweep
 from windlass.core.errors import NotFound, Refused, Unavailable
 from windlass.ports import RunResult, RunSpec
 
@@ -136,7 +136,8 @@ class ContainerRunner:
     async def reap(self, is_wanted: Callable[[str], bool]) -> tuple[str, ...]:
         """Discard the runs of our instance that nobody wants; the ids of those that were still alive."""
         killed = []
-        for path in sorted(await asyncio.to_thread(lambda: list(self._root.iterdir()))):
+        await asyncio.to_thread(sweep, self._root)
+        for path in sorted(self._root.iterdir()):
             owner = RunDirectory(path).owner()
             name = str(owner.get("id", ""))
             if owner.get("instance") != self._owner.instance or is_wanted(name):
