@@ -181,8 +181,8 @@ async def _conclude(claim: Claim, effect: StartRun, setting: _Setting, result: R
     log_digest = await outside.keep_text(await asyncio.to_thread(read_tail, result.output, _LONGEST_LOG))
     report_digest = await outside.keep_text(report.report[-_LONGEST_REPORT:])
     judged = await _judge(claim, effect, setting, report)
-    if not await claim.is_current() and await asyncio.to_thread(outside.store.is_open, claim.job.id, claim.seq):
-        raise Overtaken(claim.key)  # a newer claim keeps the record; of a stopped run nobody else does
+    if await _is_overtaken(claim):
+        raise Overtaken(claim.key)
     report = replace(report, detail=judged.detail)
     redactions = await steps.concluded(claim, effect.run_id, report, judged.outcome, result, judged.collected)
     patch = judged.collected.patch
@@ -213,6 +213,14 @@ async def _conclude(claim: Claim, effect: StartRun, setting: _Setting, result: R
     await _save(claim, effect, setting, "finished", event=event, result=result)
     await _save_usage(claim, effect, report, result)
     return event
+
+
+async def _is_overtaken(claim: Claim) -> bool:
+    """Whether a newer claim keeps the record, or has done so and removed the run; of a stopped run nobody else does."""
+    if await claim.is_current():
+        return False
+    orders = await asyncio.to_thread(claim.outside.store.effects, claim.job.id)
+    return not any(stored.order.seq == claim.seq and stored.status == "void" for stored in orders)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
