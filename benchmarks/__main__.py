@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks import (
     containers,
     decisions,
+    gateway,
     label_to_pr,
     ledger,
     logs,
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[Size], list[Figure]]] = {
     "logs": logs.run,
     "sandbox": sandbox.run,
     "containers": containers.run,
+    "gateway": gateway.run,
 }
 RESULTS = Path(__file__).with_name("results.json")
 

@@ -400,7 +400,11 @@ class Town:
         await self.until_true(lambda: not any(self._leftovers(state)), 10.0, 0.1)
 
     def _leftovers(self, state: Path) -> list[str]:
-        left = [str(path) for name in ("workspaces", "runs", "containers") for path in (state / name).glob("*")]
+        left = [
+            str(path)
+            for name in ("workspaces", "runs", "containers", "gateway/runs")
+            for path in (state / name).glob("*")
+        ]
         return left + self.processes()
 
 

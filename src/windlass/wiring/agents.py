@@ -111,6 +111,7 @@ def _configured(
             reads=reads,
             limits=sandbox_limits(settings),
             image=given.image,
+            has_keys=bool(secrets),
         )
     preset = presets.get(given.preset or name)
     if preset is None:

@@ -166,6 +166,8 @@ async def test_a_run_through_the_gateway(tmp_path: Path, gateway: LocalGateway, 
     assert agent.model_access() == "through the model gateway; MODEL_KEY stays outside"
     agent.discard("r1")
     assert gateway.refusal("r1") is None
+    again = agent.conclude(desk.task(), desk.result)
+    assert (again.model_access, again.usage) == ("gateway", report.usage), "a stopped run is discarded before that"
     assert agent.conclude(desk.task(), desk.result).model_access == "environment", "of a run that was not admitted"
 
 

@@ -46,13 +46,7 @@ class Desk:
     @property
     def pid(self) -> int:
         """The gateway's process."""
-        found = [
-            int(entry.name)
-            for entry in Path("/proc").iterdir()
-            if entry.name.isdigit() and _holds(entry, self.root / "alive")
-        ]
-        assert len(found) == 1, found
-        return found[0]
+        return gateway_pid(self.root)
 
 
 class Run:
@@ -81,6 +75,15 @@ class Run:
     @property
     def lines(self) -> list[str]:
         return (self.desk.root / "runs" / f"{self.name}.jsonl").read_text().splitlines()[1:]
+
+
+def gateway_pid(root: Path, *, is_needed: bool = True) -> int:
+    """The process of the gateway with its files in `root`; 0 when there is none and none is needed."""
+    entries = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    found = [int(entry.name) for entry in entries if _holds(entry, root / "alive")]
+    assert len(found) <= 1, found
+    assert found or not is_needed
+    return found[0] if found else 0
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from windlass.adapters.gateway import UPSTREAMS
 from windlass.adapters.gateway.dialects import DIALECTS
 from windlass.adapters.gateway.dialects.dialect import BadRequest, Found, Reader, weighed
 
@@ -46,6 +47,10 @@ NEVER = [
     *[("GET", "/v1/models/../files"), ("GET", "/v1/models/.."), ("POST", "/v1/messages\n")],
     ("POST", "/v1/messages%2f..%2ffiles"),
 ]
+
+
+def test_every_provider_has_its_dialect() -> None:
+    assert set(DIALECTS) == set(UPSTREAMS)
 
 
 @pytest.mark.parametrize("path", PAID)

@@ -141,10 +141,14 @@ def test_a_gateway_killed_while_windlass_was_dead_gets_its_keys_again(desk: Desk
 def test_a_gateway_without_its_keys_says_so(desk: Desk) -> None:
     run = desk.run(key="sk-of-no-setting-123456")
     kill(desk)
+    desk.gateway.tend()
+    assert run.post().status_code == 200, "who admitted the run knows it"
+    kill(desk)
     next_life(desk).tend()
     answer = run.post()
     assert answer.status_code == 503
     assert "waits for its keys" in answer.text
+    assert answer.headers["retry-after"] == "1"
     desk.gateway.admit(run.name, run.grant)
     assert run.post().status_code == 200
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windlass.adapters.gateway.dialects.dialect import Ask, Found
-from windlass.adapters.gateway.prices import OwnPrice, Prices
+from windlass.adapters.gateway.options import OwnPrice
+from windlass.adapters.gateway.prices import Prices
 
 ANTHROPIC = "https://api.anthropic.com"
 OWN = OwnPrice(pattern="qwen3-*", input_usd=Decimal("0.2"), output_usd=Decimal("0.8"), cached_usd=Decimal("0.02"))

@@ -65,6 +65,14 @@ class Admitted:
         return {**values, "gateway_url": self.admission.base_url, "run_key": self.admission.key}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What the gateway says of a run: what it used, and why it was refused a call for its money ('': never)."""
+
+    usage: Usage | None
+    refusal: str
+
+
 def path_of(preset: Preset, access: Access, secrets: Mapping[str, str]) -> Path:
     """The way for this agent with these keys. Raises Refused (agent_unusable) where the gateway is wanted in vain."""
     way, why = _way(preset, access, secrets)

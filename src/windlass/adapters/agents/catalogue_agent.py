@@ -29,6 +29,8 @@ OUTPUT = "windlass-agent-output.json"
 MAX_ARGUMENT_BYTES = 100_000
 MAX_LINE_BYTES = 8 << 20
 MAX_OUTPUT_BYTES = 32 << 20
+MOST_STOPPED = 100
+CUT_BY_MONEY = frozenset({Outcome.FAILED, Outcome.INFRA_ERROR, Outcome.TIMED_OUT, Outcome.INCOMPLETE})
 POINTER = f"Carry out the task that is described in the file {exchange.INSTRUCTIONS} in the current directory."
 DRIVER = Path(__file__).with_name("acp_driver.py")  # imports an optional library: only run, never imported here
 # $1: places for the PATH; $2: how many files; then their paths; then the agent's command line.
@@ -70,6 +72,7 @@ class CatalogueAgent:
         self.preset = preset
         self.noise: tuple[str, ...] = (*exchange.NOISE, OUTPUT, *preset.noise)
         self._given = given or Given()
+        self._stopped: dict[str, access.Account] = {}
 
     def spec(self, task: AgentTask) -> RunSpec:
         """Put the task into the workspace and say what to run. Raises Refused (agent_unusable, exchange_blocked)."""
@@ -122,8 +125,12 @@ class CatalogueAgent:
         return self._counted(task.run_id, said)
 
     def discard(self, run_id: str) -> None:
-        """Nothing is kept outside the workspace but the run's account with the gateway."""
-        if self._given.access.gateway is not None:
+        """Forget the run's account with the gateway. Of a run that is stopped, this may come before its conclusion."""
+        account = self._account(run_id)
+        if account is not None and self._given.access.gateway is not None:
+            self._stopped[run_id] = account
+            while len(self._stopped) > MOST_STOPPED:
+                self._stopped.pop(next(iter(self._stopped)))
             self._given.access.gateway.forget(run_id)
 
     def model_access(self) -> str:
@@ -182,17 +189,24 @@ class CatalogueAgent:
 
     def _counted(self, run_id: str, said: AgentReport) -> AgentReport:
         """The report with what the gateway knows better, for a run that was admitted; its key is void from now on."""
+        account = self._stopped.pop(run_id, None) or self._account(run_id)
+        if account is None:
+            return said
+        if self._given.access.gateway is not None:
+            with suppress(WindlassError):
+                self._given.access.gateway.close(run_id)
+        usage = access.merged(said.usage, account.usage)
+        told = replace(said, usage=usage, model=(usage.model if usage else "") or said.model)
+        if account.refusal and said.outcome in CUT_BY_MONEY:
+            told = replace(told, outcome=Outcome.INCOMPLETE, detail=f"the model gateway said no: {account.refusal}")
+        return replace(told, model_access=access.GATEWAY)
+
+    def _account(self, run_id: str) -> access.Account | None:
         gateway = self._given.access.gateway
         refusal = gateway.refusal(run_id) if gateway is not None else None
         if gateway is None or refusal is None:
-            return said
-        with suppress(WindlassError):
-            gateway.close(run_id)
-        usage = access.merged(said.usage, gateway.usage(run_id))
-        told = replace(said, usage=usage, model=(usage.model if usage else "") or said.model)
-        if refusal and said.outcome in {Outcome.FAILED, Outcome.INFRA_ERROR, Outcome.TIMED_OUT, Outcome.INCOMPLETE}:
-            told = replace(told, outcome=Outcome.INCOMPLETE, detail=f"the model gateway said no: {refusal}")
-        return replace(told, model_access=access.GATEWAY)
+            return None
+        return access.Account(usage=gateway.usage(run_id), refusal=refusal)
 
     def _model_keys(self) -> tuple[str, ...]:
         names = self.preset.secrets if self._given.access.keys is None else self._given.access.keys

@@ -9,6 +9,7 @@ that says otherwise, and no outcome is taken from the middle of a text.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from windlass.adapters.agents import exchange
@@ -23,7 +24,7 @@ class CommandAgent:
 
     `noise`: patterns, as in `.gitignore`, of what it leaves behind besides the exchange's own files. `env`: what it
     needs to know (its keys); values reach the process only. `reads`: paths of its own installation that the sandbox
-    must show. `image`: a container image that it runs in; '' leaves that to the runner.
+    must show. `image`: a container image that it runs in; '' leaves that to the runner. `has_keys`: keys are in `env`.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class CommandAgent:
         reads: Sequence[Path] = (),
         limits: SandboxLimits | None = None,
         image: str = "",
+        has_keys: bool = False,
     ) -> None:
         self.name = name
         self.noise: tuple[str, ...] = (*exchange.NOISE, *noise)
@@ -46,6 +48,7 @@ class CommandAgent:
         self._reads = tuple(reads)
         self._limits = limits or SandboxLimits()
         self._image = image
+        self._model_access = "environment" if has_keys else ""
 
     def spec(self, task: AgentTask) -> RunSpec:
         """Put the task into the workspace and say what to run."""
@@ -68,7 +71,7 @@ class CommandAgent:
 
     def conclude(self, task: AgentTask, result: RunResult) -> AgentReport:
         """Judge the run."""
-        return conclude(task, result)
+        return replace(conclude(task, result), model_access=self._model_access)
 
     def discard(self, run_id: str) -> None:
         """Nothing is kept outside the workspace."""

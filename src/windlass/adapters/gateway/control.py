@@ -56,8 +56,8 @@ class Control:
                 return {"pid": os.getpid(), "identity": self._identity}
             case {"do": "open", "head": dict(head), "key": str(key)}:
                 self._runs.open(Head(**head), key)
-            case {"do": "keys", "keys": dict(keys)}:
-                self._runs.bring(keys)
+            case {"do": "keys", "keys": dict(keys), "of_runs": dict(of_runs)}:
+                self._runs.bring(keys, of_runs)
             case {"do": "close", "run": str(run)}:
                 self._runs.close(run)
             case {"do": "forget", "run": str(run)}:

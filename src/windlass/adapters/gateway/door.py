@@ -300,5 +300,6 @@ async def _deny(send: Send, run: OpenRun | None, no: Denied) -> None:
 
 async def _plain(send: Send, status: int, body: bytes) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers += [(b"retry-after", b"1")] if status in {429, 503} else []
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -17,7 +17,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
@@ -27,9 +27,8 @@ from typing import Any
 from windlass import __version__
 from windlass.adapters.gateway import books
 from windlass.adapters.gateway.books import KEY_PREFIX, Head
-from windlass.adapters.gateway.dialects import DIALECTS
+from windlass.adapters.gateway.options import UPSTREAMS, GatewayOptions
 from windlass.adapters.gateway.places import places_of
-from windlass.adapters.gateway.prices import OwnPrice
 from windlass.adapters.gateway.upstream import checked
 from windlass.core.agent_events import Usage
 from windlass.core.errors import Refused, Unavailable
@@ -43,27 +42,6 @@ ANSWER_S = 15.0
 PAUSE_S = 0.02
 PIPE_BYTES = 4096
 FORGOTTEN_S = 900.0  # a run that the runner does not know after so long was never started
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GatewayOptions:
-    """How the gateway works. Times in seconds, sizes in bytes."""
-
-    prices: Sequence[OwnPrice] = ()
-    run_limit_usd: Decimal | None = None
-    allows_http: bool = False
-    proxy_url: str = ""
-    ca_file: str = ""
-    idle_s: float = 600.0
-    silent_s: float = 6 * 3600.0
-    largest_body_bytes: int = 32 << 20
-    output_tokens: int = 16_000
-
-    def told(self) -> dict[str, Any]:
-        """As plain data."""
-        prices = [{k: None if v is None else str(v) for k, v in asdict(price).items()} for price in self.prices]
-        ours = {"allows_http", "run_limit_usd", "prices"}
-        return {**{name: getattr(self, name) for name in self.__slots__ if name not in ours}, "prices": prices}
 
 
 @dataclass(slots=True)
@@ -96,11 +74,13 @@ class LocalGateway:
         self._places = places_of(root)
         self._options = options or GatewayOptions()
         self._keys = dict(keys or {})
+        self._of_runs: dict[str, str] = {}
         told = json.dumps({**self._options.told(), "version": __version__, "code": str(PACKAGES)}, sort_keys=True)
         self._identity = hashlib.sha256(told.encode()).hexdigest()
         self._mutex = threading.Lock()
         self._line: _Line | None = None
         self._child = 0
+        self._has_left = False
 
     # ------------------------------------------------------------------ the port
 
@@ -108,6 +88,7 @@ class LocalGateway:
         """Open the way for a run, or give what was given before. Raises Refused (gateway_unusable), Unavailable."""
         head = self._head(run_id, grant)
         key = self._own_key(run_id)
+        self._of_runs[run_id] = grant.key
         self._ask(do="open", head=asdict(head), key=grant.key)
         port = PORTS[0] + int(head.key_sha256[:8], 16) % (PORTS[1] - PORTS[0])
         inlet = Inlet(port=port, socket=self._places.door)
@@ -125,11 +106,13 @@ class LocalGateway:
 
     def close(self, run_id: str) -> None:
         """The run's key is worth nothing any more."""
+        self._of_runs.pop(run_id, None)
         if not self._told(do="close", run=run_id) and (book := self._book(run_id)):
             book.close()
 
     def forget(self, run_id: str) -> None:
         """Remove every trace of a run."""
+        self._of_runs.pop(run_id, None)
         if not self._told(do="forget", run=run_id):
             books.path_of(self._places.runs, run_id).unlink(missing_ok=True)
 
@@ -150,8 +133,9 @@ class LocalGateway:
         self._collect()
 
     def stop(self) -> None:
-        """Leave. The gateway ends when no run is open and no other Windlass is there."""
+        """Leave for good. The gateway ends when no run is open and no other Windlass is there."""
         with self._mutex:
+            self._has_left = True
             line, self._line = self._line, None
             is_ending = False
             if line is not None:
@@ -167,8 +151,8 @@ class LocalGateway:
     # ------------------------------------------------------------------ inside
 
     def _head(self, run_id: str, grant: Grant) -> Head:
-        if grant.protocol not in DIALECTS:
-            hint = f"there are {', '.join(sorted(DIALECTS))}"
+        if grant.protocol not in UPSTREAMS:
+            hint = f"there are {', '.join(sorted(UPSTREAMS))}"
             raise Refused(f"the gateway does not speak {grant.protocol[:40]!r}", code="gateway_unusable", hint=hint)
         if not grant.key:
             raise Refused("there is no key to keep", code="gateway_unusable", hint="give the agent's key")
@@ -217,7 +201,9 @@ class LocalGateway:
             raise _unavailable(str(error) or "it broke off") from None
 
     def _told(self, **asked: Any) -> bool:
-        """Have a gateway that lives do something; False when none lives, and none starts meanwhile."""
+        """Have a gateway that lives do something; False when none lives. Who has left leaves it to the next one."""
+        if self._has_left:
+            return True
         with suppress(Unavailable):
             if self._places.is_alive():
                 self._ask(**asked)
@@ -226,6 +212,8 @@ class LocalGateway:
 
     def _connected(self) -> _Line:
         """The connection, to a gateway of this build and these settings, with the keys in its hand."""
+        if self._has_left:
+            raise _unavailable("this Windlass is stopping")
         if self._line is None:
             self._places.make()
             with self._starting():
@@ -237,7 +225,7 @@ class LocalGateway:
                     self._until(lambda: not self._places.is_alive())
                     line = None
                 self._line = line or self._started()
-            self._line.ask(do="keys", keys=self._keys)
+            self._line.ask(do="keys", keys=self._keys, of_runs=self._of_runs)
         return self._line
 
     def _found(self) -> _Line | None:
@@ -251,6 +239,7 @@ class LocalGateway:
 
     def _started(self) -> _Line:
         given = {**self._options.told(), "root": str(self._places.root), "identity": self._identity}
+        given |= {"keys": self._keys, "of_runs": self._of_runs}
         self._collect()
         pid = self._child = _spawned(self._places.log, json.dumps(given).encode())
         self._until(lambda: _has_ended(pid) or self._answers())
@@ -316,7 +305,7 @@ def _spawned(log_file: Path, given: bytes) -> int:
     ours, theirs = os.pipe()
     try:
         moves = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in ((ours, 0), (log, 1), (log, 2))]
-        argv = [sys.executable, "-I", "-B", "-c", BOOT, str(PACKAGES)]
+        argv = [sys.executable, "-I", "-B", "-c", BOOT, str(PACKAGES), "windlass-model-gateway"]
         pid = os.posix_spawn(sys.executable, argv, {"LANG": "C.UTF-8"}, file_actions=moves, setsid=True, setsigmask=())
         with suppress(BrokenPipeError):
             for at in range(0, len(given), PIPE_BYTES):

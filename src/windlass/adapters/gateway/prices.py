@@ -7,7 +7,6 @@ knows has no price, and no price is never taken for a price of nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -18,27 +17,11 @@ from genai_prices.data_snapshot import DataSnapshot, get_snapshot
 from genai_prices.types import ModelInfo, Provider
 
 from windlass.adapters.gateway.dialects.dialect import Ask, Found
+from windlass.adapters.gateway.options import OwnPrice
 
 OVERHEAD_TOKENS = 2_000  # what a provider adds around a request by itself: instructions for tools, separators
 UNKNOWN_WINDOW = 1_000_000  # how much a model can read when nobody says so
-MILLION = Decimal(1_000_000)
 DEAREST = ("priority",)  # tiers that a provider may choose by itself when a request leaves it open
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnPrice:
-    """The operator's price of models whose name matches `pattern`, in US dollars per million tokens."""
-
-    pattern: str
-    input_usd: Decimal
-    output_usd: Decimal
-    cached_usd: Decimal | None = None
-
-    def cost(self, *, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> Decimal:
-        """For so many tokens, the cached ones among the input."""
-        cached = self.input_usd if self.cached_usd is None else self.cached_usd
-        fresh = max(0, input_tokens - cached_tokens)
-        return (fresh * self.input_usd + cached_tokens * cached + output_tokens * self.output_usd) / MILLION
 
 
 class Prices:

@@ -1,7 +1,7 @@
 """The gateway as a process of its own, beside the agents: it goes on when Windlass is killed.
 
-It lives as long as a Windlass is connected or a run is open, and holds a lock for just as long. Standard input brings
-the settings once; real keys come over the control socket and stay in memory, which no other process of the same user
+It lives as long as a Windlass is connected or a run is open, and holds a lock for just as long. Settings and real keys
+come by standard input, later keys over the control socket; they stay in memory, which no other process of the same user
 can read and no core dump shows.
 """
 
@@ -28,8 +28,9 @@ import uvicorn
 
 from windlass.adapters.gateway.control import MAX_LINE_BYTES, Control
 from windlass.adapters.gateway.door import Door
+from windlass.adapters.gateway.options import OwnPrice
 from windlass.adapters.gateway.places import Places, places_of
-from windlass.adapters.gateway.prices import OwnPrice, Prices
+from windlass.adapters.gateway.prices import Prices
 from windlass.adapters.gateway.runs import OpenRuns
 from windlass.adapters.gateway.upstream import Upstream
 
@@ -75,6 +76,7 @@ class Life:
 async def serve(places: Places, given: Mapping[str, Any]) -> None:
     """From the first call to the last."""
     runs, life = OpenRuns(places.runs), Life(given["silent_s"])
+    runs.bring(given["keys"], given["of_runs"])  # before the door opens: to runs that wait nothing has happened
     upstream = Upstream(idle_s=given["idle_s"], proxy_url=given["proxy_url"], ca_file=given["ca_file"])
     own = [_price(price) for price in given["prices"]]
     door = Door(

@@ -61,10 +61,10 @@ class OpenRuns:
             run = self._add(book, key)
         run.key = key or run.key
 
-    def bring(self, keys: Mapping[str, str]) -> None:
-        """The real keys, by the names of their settings, for runs that have none."""
+    def bring(self, keys: Mapping[str, str], of_runs: Mapping[str, str]) -> None:
+        """The real keys, by runs and by the names of their settings, for runs that have none."""
         for run in self._by_id.values():
-            run.key = run.key or keys.get(run.book.head.label, "")
+            run.key = run.key or of_runs.get(run.id) or keys.get(run.book.head.label, "")
 
     def close(self, run_id: str) -> None:
         """End what is going on for a run; its key is worth nothing any more."""

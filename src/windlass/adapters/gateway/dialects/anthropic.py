@@ -25,7 +25,6 @@ class Anthropic:
     """Fills Dialect."""
 
     name = "anthropic"
-    upstream = "https://api.anthropic.com"
 
     def route(self, method: str, path: str) -> Route | None:
         """Messages, counting, models."""

@@ -88,7 +88,6 @@ class Dialect(Protocol):
     """One wire format."""
 
     name: str
-    upstream: str
 
     def route(self, method: str, path: str) -> Route | None:
         """The call that a method and a path mean, or None."""

@@ -26,7 +26,6 @@ class Gemini:
     """Fills Dialect."""
 
     name = "gemini"
-    upstream = "https://generativelanguage.googleapis.com"
 
     def route(self, method: str, path: str) -> Route | None:
         """Generating, counting, models."""

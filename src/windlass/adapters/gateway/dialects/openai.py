@@ -42,7 +42,6 @@ class OpenAI:
     """Fills Dialect. The upstream's address ends where the paths of calls begin, usually with /v1."""
 
     name = "openai"
-    upstream = "https://api.openai.com/v1"
 
     def route(self, method: str, path: str) -> Route | None:
         """What coding agents call, and nothing that is stored or goes on behind one's back."""
