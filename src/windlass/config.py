@@ -85,7 +85,13 @@ class AgentSettings(_Section):
     profile: Path | None = Field(None, description="Windsurf only: a prepared profile; each run gets a copy of it")
     arguments: tuple[str, ...] = Field((), description="further arguments behind the preset's own")
     reads: tuple[Path, ...] = Field((), description="the agent's installation: its `bin` comes onto the PATH")
-    needs_network: bool | None = Field(None, description="whether the sandbox keeps its network; a command's: no")
+    needs_network: bool | None = Field(
+        None, description="true: the machine's whole network, unwatched; empty: what `egress` or the preset names"
+    )
+    egress: tuple[str, ...] = Field(
+        (),
+        description="hosts it may reach through the proxy, in place of the preset's; `*`: all",
+    )
     gateway: bool | Literal["auto"] = Field(
         "auto", description="whether its model's key stays with the gateway; auto: where the agent knows a way"
     )

@@ -51,7 +51,7 @@ def test_every_key_of_the_policy_has_a_meaning() -> None:
 def test_examples_of_settings_are_settings(tmp_path: Path) -> None:
     pages = (DOCS.parent / "README.md", DOCS / "configuration.md", DOCS / "agents.md")
     examples = [text for page in pages for text in blocks(page, "yaml")]
-    assert len(examples) == 5
+    assert len(examples) == 6
     for number, text in enumerate(examples):
         path = tmp_path / f"{number}.yaml"
         path.write_text(text)

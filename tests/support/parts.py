@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 
 from tests.support import docker, podman
+from windlass.adapters.runners.egress import proxy as egress
+from windlass.core.errors import Refused
 
 
 @functools.cache
@@ -24,6 +26,8 @@ def missing(part: str) -> str:
             return podman.why_missing()
         case "docker":
             return docker.why_missing()
+        case "squid":
+            return _squid()
         case "node":
             return "" if shutil.which("npm") and shutil.which("node") else "no Node.js with npm"
         case "openssl":
@@ -45,6 +49,14 @@ def _has_module(name: str) -> bool:
     import importlib.util
 
     return importlib.util.find_spec(name) is not None
+
+
+def _squid() -> str:
+    try:
+        egress.programs()
+    except Refused as error:
+        return f"{error.message} (apt: squid socat)"
+    return ""
 
 
 def _bubblewrap() -> str:

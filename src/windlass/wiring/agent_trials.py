@@ -19,7 +19,7 @@ from windlass.core.redaction import mask
 from windlass.faces.cli.options import AgentTrialOptions
 from windlass.wiring.agents import KnownAgent, agent_keys, known_agents, labelled_keys, with_environment
 from windlass.wiring.gateway import gateway_of
-from windlass.wiring.runners import runner_of
+from windlass.wiring.runners import guarded_runner
 
 
 def listed(settings: Settings) -> tuple[dict[str, Any], ...]:
@@ -50,14 +50,14 @@ def tried(settings: Settings, options: AgentTrialOptions) -> dict[str, Any]:
 
 
 async def _tried(settings: Settings, known: KnownAgent, options: AgentTrialOptions, root: Path) -> dict[str, Any]:
-    runner = runner_of(settings.sandbox, root, instance=f"check-{randomness.token_hex(4)}")
+    runner, inner = guarded_runner(settings.sandbox, root, instance=f"check-{randomness.token_hex(4)}")
     reads = (*settings.sandbox.reads, *options.mounts)
     try:
         trial = await attempt(known.agent, runner, root, options.timeout_s, tuple(p.absolute() for p in reads))
     finally:
         isolation = runner.isolation("trial")
         await runner.reap(lambda _: False)
-        await runner.close()
+        await inner.close()
     hidden = agent_keys(settings)
     return {
         "agent": options.name,

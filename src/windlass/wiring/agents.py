@@ -112,6 +112,7 @@ def _configured(
             limits=sandbox_limits(settings),
             image=given.image,
             has_keys=bool(secrets),
+            egress=() if given.needs_network else given.egress,
         )
     preset = presets.get(given.preset or name)
     if preset is None:
@@ -129,7 +130,14 @@ def _configured(
         keeps_network=bool(given.needs_network),
     )
     limits = sandbox_limits(settings)
-    added = Given(secrets=secrets, arguments=given.arguments, reads=reads, limits=limits, access=access)
+    added = Given(
+        secrets=secrets,
+        arguments=given.arguments,
+        reads=reads,
+        limits=limits,
+        egress=() if given.needs_network else given.egress,
+        access=access,
+    )
     profile = given.profile.expanduser().absolute() if given.profile else None
     return _driven(changed(preset, f"agents.{name}", _changes(name, given, preset)), added, profile)
 
@@ -153,6 +161,8 @@ def _changes(name: str, given: AgentSettings, preset: Preset) -> dict[str, Any]:
     changes: dict[str, Any] = {key: value for key, value in chosen.items() if value not in {None, ""}}
     if given.command:
         changes["command"] = given.command
+    if given.needs_network is not None or given.egress:
+        changes["egress"] = () if given.needs_network else given.egress
     if given.environment:
         changes["environment"] = {**preset.environment, **given.environment}
     extra = tuple(key for key in (*given.secrets, *given.secret_files) if key not in preset.secrets)

@@ -47,7 +47,7 @@ from windlass.engine.stages.context import Outside, StageSettings
 from windlass.ports import Blobs, Forge
 from windlass.wiring.agents import agent_keys, agents_of, labelled_keys, sandbox_limits
 from windlass.wiring.gateway import gateway_of, left, tended
-from windlass.wiring.runners import runner_of
+from windlass.wiring.runners import guarded_runner
 
 log = logging.getLogger("windlass.wiring")
 
@@ -198,8 +198,8 @@ def _joined(
     redactor = SecretRedactor(key=correlation_key(state / "redaction-key"), known=(*hidden, *known_secrets(settings)))
     steps = ExecutionLog(store, SqlLogIndex(store.connections), blobs, redactor, clock)
     journal = Journal(steps)
-    runner = runner_of(settings.sandbox, state, instance=settings.instance)
-    _insist_on_sandbox(settings, runner)
+    runner, inner = guarded_runner(settings.sandbox, state, instance=settings.instance)
+    _insist_on_sandbox(settings, inner)
     repositories = GitRepositories(state / "mirrors")
     gateway = gateway_of(settings.gateway, state / "gateway", labelled_keys(settings))
     outside = Outside(
@@ -228,7 +228,7 @@ def _joined(
         engine=engine,
         store=store,
         forge=forge,
-        runner=runner,
+        runner=inner,
         outside=outside,
         door=door,
         intake=intake,

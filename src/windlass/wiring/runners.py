@@ -1,4 +1,4 @@
-"""From settings to the runner: processes and containers behind one face, chosen run by run."""
+"""From settings to the runner: processes and containers behind one face, chosen run by run, with proxies around."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ from pathlib import Path
 
 from windlass.adapters.runners.container.making import ContainerSettings
 from windlass.adapters.runners.container.runner import ContainerRunner
+from windlass.adapters.runners.egress.guarded import GuardedRunner
 from windlass.adapters.runners.process import ProcessRunner
 from windlass.adapters.runners.routed import RoutedRunner
 from windlass.config import SandboxSettings, engine_addresses
 from windlass.core.errors import Refused
+
+
+def guarded_runner(sandbox: SandboxSettings, state: Path, *, instance: str) -> tuple[GuardedRunner, RoutedRunner]:
+    """The runner that everybody uses, and the one inside, which has notices and connections."""
+    inner = runner_of(sandbox, state, instance=instance)
+    return GuardedRunner(inner, state / "egress", instance=instance), inner
 
 
 def runner_of(sandbox: SandboxSettings, state: Path, *, instance: str) -> RoutedRunner:

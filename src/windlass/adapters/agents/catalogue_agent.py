@@ -58,6 +58,7 @@ class Given:
     arguments: tuple[str, ...] = ()
     reads: tuple[Path, ...] = ()
     limits: SandboxLimits = field(default_factory=SandboxLimits)
+    egress: tuple[str, ...] = ()
     access: Access = field(default_factory=Access)
 
     def __repr__(self) -> str:
@@ -92,7 +93,8 @@ class CatalogueAgent:
             env=self._environment(task, values, admitted),
             stdin=stdin.encode("utf-8", errors="replace"),
             reads=(*reads, *([DRIVER] if self.preset.kind == "acp" else [])),
-            needs_network=self.preset.needs_network and admitted is None,
+            needs_network=self.preset.needs_network and not self.preset.egress and admitted is None,
+            egress=self._hosts(is_admitted=admitted is not None),
             inlets=() if admitted is None else (admitted.admission.inlet,),
             watch=tuple(exchange.place(name, has_desk=task.is_read_only) for name in (exchange.REPORT, OUTPUT)),
             is_read_only=task.is_read_only,
@@ -177,6 +179,10 @@ class CatalogueAgent:
             hint = "install Windlass with its extra: windlass[acp]"
             raise Refused("the Agent Client Protocol's library is not installed", code="agent_unusable", hint=hint)
         access.path_of(preset, self._given.access, self._given.secrets)
+
+    def _hosts(self, *, is_admitted: bool) -> tuple[str, ...]:
+        """What it may reach through the egress proxy: what it needs, or, beside the gateway, what the operator adds."""
+        return self._given.egress or (() if is_admitted else self.preset.egress)
 
     def _admitted(self, task: AgentTask) -> Admitted | None:
         """The run's own way through the gateway; None where its key goes in by environment."""

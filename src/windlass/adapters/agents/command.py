@@ -39,6 +39,7 @@ class CommandAgent:
         limits: SandboxLimits | None = None,
         image: str = "",
         has_keys: bool = False,
+        egress: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.noise: tuple[str, ...] = (*exchange.NOISE, *noise)
@@ -46,6 +47,7 @@ class CommandAgent:
         self._needs_network = needs_network
         self._env = dict(env or {})
         self._reads = tuple(reads)
+        self._egress = tuple(egress)
         self._limits = limits or SandboxLimits()
         self._image = image
         self._model_access = "environment" if has_keys else ""
@@ -62,6 +64,7 @@ class CommandAgent:
             stdin=prompt.encode("utf-8", errors="replace"),
             reads=(*task.reads, *self._reads),
             needs_network=self._needs_network,
+            egress=self._egress,
             watch=(exchange.place(exchange.REPORT, has_desk=task.is_read_only),),
             is_read_only=task.is_read_only,
             writes=(exchange.DESK,) if task.is_read_only else (),
