@@ -132,14 +132,14 @@ print(direct("127.0.0.1", {world}), direct("192.0.2.1", 80))
     assert lines[1].endswith("200 Connection established")
     assert [line.split()[1] for line in lines[2:5]] == ["403"] * 3
     assert "connected" not in lines[5]
-    told = [(one.method, one.host, one.port, one.is_allowed) for one in result.contacts]
-    assert told == [
+    told = {(one.method, one.host, one.port, one.is_allowed) for one in result.contacts}  # in the order they ended
+    assert told == {
         ("POST", "localhost", world, True),
         ("CONNECT", "localhost", world, True),
         ("CONNECT", "elsewhere.example", 443, False),
         ("GET", "localhost", world + 1, False),
         ("GET", "127.0.0.1", world, False),
-    ]
+    }
     assert result.bytes_out is not None
     assert SEND < result.bytes_out < SEND + 2000
 
@@ -174,8 +174,8 @@ while True: line.recv(1)
     await guard.runner.stop(spec.id)
     result = await guard.another().wait(spec.id)
     assert result.ended == "stopped"
-    told = [(one.host, one.is_allowed) for one in result.contacts]
-    assert told == [("elsewhere.example", False), ("localhost", True)]
+    told = {(one.host, one.is_allowed) for one in result.contacts}
+    assert told == {("elsewhere.example", False), ("localhost", True)}
     assert guard.processes() == set()
     await guard.runner.discard(spec.id)
     assert list(guard.root.iterdir()) == []
