@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from windlass import config
-from windlass.config import Settings, load, secret
+from windlass.config import SandboxSettings, Settings, load, secret
 from windlass.core.errors import Refused
 from windlass.wiring.parts import known_secrets, webhook_secrets
 from windlass.wiring.service import api_token
@@ -208,3 +208,13 @@ def test_every_setting_says_what_it_is() -> None:
     rows = config.describe()
     assert len(rows) == len({row[0] for row in rows}) == len(config.variables())
     assert all(row[3] for row in rows)
+
+
+def test_an_engine_is_looked_for_where_it_is_told_and_where_they_usually_are(tmp_path: Path) -> None:
+    (tmp_path / "podman").mkdir()
+    (tmp_path / "podman" / "podman.sock").touch()
+    own = f"unix://{tmp_path}/podman/podman.sock"
+    told = {"DOCKER_HOST": "unix:///told.sock", "XDG_RUNTIME_DIR": str(tmp_path)}
+    assert config.engine_addresses(SandboxSettings(), told)[:2] == ("unix:///told.sock", own)
+    assert config.engine_addresses(SandboxSettings(engine="unix:///mine.sock"), told) == ("unix:///mine.sock",)
+    assert config.engine_addresses(SandboxSettings(), {}), "at least one, so that a refusal can name it"

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.stories.harness import FILES, MEND
+from tests.support.podman import IMAGE, Podman
 
 GIT = ("git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "init.defaultBranch=main")
 TEST = "sh tests/check.sh"
@@ -191,3 +192,14 @@ def test_input_that_cannot_be_worked_with_is_refused_with_four_and_a_reason(
     assert told in said["message"] + said["hint"]
     assert stderr.strip().count("\n") == 0 or "Traceback" not in stderr
     assert snapshot(repo) == before
+
+
+@pytest.mark.needs("podman")
+def test_a_run_in_containers_of_an_image(repo: Path, podman: Podman) -> None:
+    here_only = "test -d /home/agent &&"  # a path that only the image has
+    options = ("--agent-command", f"{here_only} {MEND}", "--test-command", f"{here_only} {TEST}", "--image", IMAGE)
+    code, found, said = run(repo, "Mend the answer", *options, environment={"DOCKER_HOST": podman.address})
+    assert code == 0, said
+    assert (found["state"], found["verification"]["red_to_green"]) == ("reviewing", True)
+    assert git(repo, "show", f"{found['branch']}:answer.txt") == "42\n"
+    assert podman.names() == []
