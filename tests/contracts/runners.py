@@ -14,6 +14,7 @@ from tests.adapters.runners.runs import PATIENT
 from tests.support.podman import IMAGE, Podman
 
 from windlass.adapters.runners.container.making import ContainerSettings
+from windlass.adapters.runners.container.meter import group_name
 from windlass.adapters.runners.container.runner import ContainerRunner
 from windlass.adapters.runners.process import ProcessRunner
 from windlass.ports import Runner, RunResult, RunSpec
@@ -76,6 +77,14 @@ class Bench:
     async def printed(self, spec: RunSpec, text: bytes) -> None:
         path = self.runner.output(spec.id)
         await self.until(lambda: path.exists() and text in path.read_bytes())
+
+    def groups(self, run_id: str) -> list[Path]:
+        """Control groups of a run in a container."""
+        runner = self.runner
+        assert isinstance(runner, ContainerRunner)
+        owner = runner._owner
+        name = group_name(owner.instance, owner.root, run_id).lstrip("/")
+        return [path for top in ("", "*/") for path in Path("/sys/fs/cgroup").glob(f"{top}{name}")]
 
     def containers(self) -> list[str]:
         """Names of the containers of this bench's instances."""

@@ -407,8 +407,10 @@ async def test_leftovers_without_a_directory_are_reaped(bench: Bench) -> None:
     (bench.root / spec.id).rmdir()
     assert await bench.another().reap(lambda run_id: run_id == spec.id) == ()
     assert bench.containers() != []
+    assert bench.groups(spec.id) != []
     assert await bench.another().reap(lambda _run_id: False) == (spec.id,)
     assert bench.containers() == []
+    assert bench.groups(spec.id) == []
 
 
 def test_an_engine_is_asked_and_not_guessed(tmp_path: Path, podman: Podman) -> None:

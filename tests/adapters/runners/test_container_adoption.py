@@ -131,6 +131,7 @@ async def test_what_nobody_takes_up_can_be_stopped_discarded_and_reaped(bench: B
     assert bench.containers() == [f"windlass-{bench.instance}-d"]
     assert len(alive_with(f"sleep\0{bench.number}")) >= 1
     await bench.runner.discard("d")
+    assert not [group for name in ("a", "b", "c", "d") for group in bench.groups(name)]
     await bench.until(lambda: alive_with(bench.number) == [])
     assert list(bench.root.iterdir()) == []
 

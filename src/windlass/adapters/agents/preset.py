@@ -111,7 +111,9 @@ class Preset:
         Literal["command", "windsurf", "acp"],
         Told(description="command: a command line; windsurf: the windsurfinabox image; acp: speaks the protocol"),
     ] = "command"
-    image: Annotated[str, Told(description="container image to run in; needs a container engine (docs/containers.md)")] = ""
+    image: Annotated[
+        str, Told(description="container image to run in; needs a container engine (docs/containers.md)")
+    ] = ""
     command: Annotated[
         tuple[str | tuple[str, ...], ...],
         Told(description="argument list; an inner list is left out when one of its placeholders has no value"),

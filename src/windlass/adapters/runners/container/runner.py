@@ -24,6 +24,7 @@ from windlass.adapters.runners.container.detect import EngineFacts, NoEngine, de
 from windlass.adapters.runners.container.engine import Engine, away
 from windlass.adapters.runners.container.files import mountable, placed
 from windlass.adapters.runners.container.making import ContainerSettings, Maker, find_image
+from windlass.adapters.runners.container.meter import group_name, remove_groups
 from windlass.adapters.runners.container.plan import RUN, Owner
 from windlass.adapters.runners.container.supervision import Supervision, remove
 from windlass.adapters.runners.process import RUN_ID
@@ -286,6 +287,7 @@ class ContainerRunner:
             if is_wanted(run_id) or (RUN_ID.fullmatch(run_id) and self._directory(run_id).at.is_dir()):
                 continue
             await self._engine.remove(name)
+            await asyncio.to_thread(remove_groups, group_name(self._owner.instance, self._owner.root, run_id))
             if is_running:
                 killed[run_id] = None
         return tuple(killed)
