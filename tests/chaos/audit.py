@@ -134,10 +134,11 @@ def check_runs(
         runs = windlass.store.runs(job.id)
         recorded |= {run.id for run in runs}
         worked = [run.id for run in runs if begun.get(run.id)]
-        script = asked[key].part.script
-        if len(worked) > (1 if script.runs is None else script.runs):
+        part = asked[key].part
+        script = part.script
+        if len(worked) > part.most_runs:
             found.doubled.append(f"{key} {job.id} {script.name}: agents worked {len(worked)} times: {worked}")
-        elif script.runs is not None and len(worked) < script.runs:
+        elif script.runs is not None and len(worked) < part.most_runs:
             found.other.append(f"{key} {job.id} {script.name}: agents worked {len(worked)} times only")
         for run in runs:
             if run.finished_at_ms is None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from tests.chaos.scripts import FILES, REPOSITORIES
+from tests.chaos.scripts import REPOSITORIES, files_of
 
 REQUESTER, REVIEWER, SLUG, SECRET = "rita", "ada", "windlass", "secret-that-signs-the-chaos-webhooks"
 FAULTS = {
@@ -98,7 +98,7 @@ async def start_forge(root: Path, webhook_url: str, *, seed: int) -> ForgeProces
     """A forge with repositories, people, our App and its webhook; no faults yet."""
     root.mkdir(parents=True)
     config = root / "config.json"
-    config.write_text(json.dumps(_config(_source(root / "source"), webhook_url, seed)))
+    config.write_text(json.dumps(_config(root / "sources", webhook_url, seed)))
     log = (root / "forge.log").open("ab")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "windlass.localforge", "--root", str(root / "state"), "--config", str(config)),
@@ -115,12 +115,12 @@ async def start_forge(root: Path, webhook_url: str, *, seed: int) -> ForgeProces
     return ForgeProcess(process=process, root=root / "state", ready=json.loads(line), client=client)
 
 
-def _config(source: Path, webhook_url: str, seed: int) -> dict[str, Any]:
+def _config(sources: Path, webhook_url: str, seed: int) -> dict[str, Any]:
     everywhere = dict.fromkeys(REPOSITORIES, "write")
     repositories = [
         {
             "full_name": name,
-            "source": str(source),
+            "source": str(_source(sources, name)),
             "checks": {"ci": "sh check.sh"},
             "required_checks": ["ci", "windlass/human-approval"],
         }
@@ -135,8 +135,9 @@ def _config(source: Path, webhook_url: str, seed: int) -> dict[str, Any]:
     }
 
 
-def _source(path: Path) -> Path:
-    for name, text in FILES.items():
+def _source(path: Path, repository: str) -> Path:
+    path = path / repository.rpartition("/")[2]
+    for name, text in files_of(repository).items():
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_text(text)
     quiet = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "commit.gpgSign=false"]

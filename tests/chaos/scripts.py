@@ -32,6 +32,10 @@ AGENT = f"""script=$(sed -n 's/.*{MARK}\\([a-z_]*\\).*/\\1/p' windsurf-instructi
 sleep "$(sed -n 's/.*chaos-seconds=\\([0-9.]*\\).*/\\1/p' windsurf-instructions.txt | head -n 1)"
 echo "worked on $WINDLASS_ISSUE as $script"
 [ "$script" != fails ] || exit 1
+if [ -d windlass-desk ]; then
+  printf '# Fine\n\n```json\n[]\n```\n\nWORK-COMPLETED\n' > windlass-desk/windsurf-output.txt
+  exit 0
+fi
 mkdir -p work
 if [ -f "work/$WINDLASS_ISSUE.txt" ]; then
   echo again > "work/$WINDLASS_ISSUE.mended"
@@ -48,6 +52,15 @@ FILES = {
     "check.sh": 'for f in $(grep -l ci_mended work/*.txt); do test -f "${f%.txt}.mended" || exit 1; done\n',
     ".github/windlass.yml": "test_command: sh test.sh\nlimits: {checks_quiet_s: 0, revivals: 20, job_s: 7200}\n",
 }
+# In one repository several agents work on each issue: two coders for the same, and two who read what they made.
+CREW = REPOSITORIES[2]
+WORKFLOW = "workflow: [{role: coder, candidates: 2}, {parallel: [reviewer, reviewer]}]\n"
+
+
+def files_of(repository: str) -> dict[str, str]:
+    """What is in a repository under chaos."""
+    policy = ".github/windlass.yml"
+    return {**FILES, policy: FILES[policy] + (WORKFLOW if repository == CREW else "")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +98,16 @@ class Part:
     script: Script
     agent_s: float
     stop_after_s: float
+
+    @property
+    def most_runs(self) -> int:
+        """How often agents may be started, at most."""
+        if self.repository != CREW:
+            return 1 if self.script.runs is None else self.script.runs
+        if self.script.name == "fails":
+            return 3  # both candidates, and one more attempt
+        rounds = 1 if self.script.runs is None else self.script.runs
+        return 4 + 3 * (rounds - 1)  # two coders and two readers; later rounds have one coder
 
     @property
     def title(self) -> str:
