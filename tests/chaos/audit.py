@@ -167,7 +167,7 @@ def check_evidence(windlass: Windlass, jobs: Mapping[Any, Job], found: Findings)
 
 def left_behind(state: Path, instance: str) -> list[str]:
     """Runs, workspaces, containers' directories and processes that nobody needs any more."""
-    places = ("workspaces", "runs", "containers")
+    places = ("workspaces", "runs", "containers", "egress")
     left = [f"{path.parent.name}/{path.name}" for name in places for path in (state / name).glob("*")]
     marks = (f"WINDLASS_RUN={instance}/".encode(), f"windlass-{instance}-".encode(), str(state).encode())
     return left + [line for line, text in _processes() if any(mark in text for mark in marks)]

@@ -402,7 +402,7 @@ class Town:
     def _leftovers(self, state: Path) -> list[str]:
         left = [
             str(path)
-            for name in ("workspaces", "runs", "containers", "gateway/runs")
+            for name in ("workspaces", "runs", "containers", "gateway/runs", "egress")
             for path in (state / name).glob("*")
         ]
         return left + self.processes()
