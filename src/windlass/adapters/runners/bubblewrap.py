@@ -5,11 +5,14 @@ its own path (the only host directory it can write), and what the operator lets 
 is not hidden but absent: homes, sockets, keys, other runs, other processes, and the network unless it is needed.
 
 Root needs one thing more. A process of uid 0 without capabilities may still write most of /proc/sys, and from there
-become root outside (`kernel.core_pattern`): /proc and /proc/sys are mounted read-only, always.
+become root outside (`kernel.core_pattern`): /proc and /proc/sys are mounted read-only, always. Of what /proc tells of
+the whole machine, the parts that name keys and memory are covered. What no namespace hides is refused by a filter for
+system calls (`syscalls.py`).
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -17,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 
+from windlass.adapters.runners import syscalls
+from windlass.adapters.runners.shim.launch import FILTER_FD
 from windlass.core.errors import Refused
 from windlass.ports import Inlet, RunSpec
 
@@ -25,6 +30,11 @@ TMP_BYTES = 2 << 30
 SHM_BYTES = 256 << 20
 HOME = "/tmp/home"  # noqa: S108 - a path inside the sandbox's own /tmp
 PROBE_TIMEOUT_S = 10
+FILTER, NOTHING = "filter", "nothing"  # beside the accounts, outside
+COVERED = (
+    *("keys", "key-users", "kcore", "kpagecount", "kpageflags", "latency_stats", "sched_debug", "slabinfo"),
+    *("timer_list", "vmallocinfo"),
+)
 INLETS = "/inlets"  # a directory for each socket, inside
 INLET_PROGRAM = Path(__file__).with_name("inlet.py")
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
@@ -40,11 +50,15 @@ GROUP = f"agent:x:{UID}:\nnogroup:x:65534:\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """A bubblewrap that works here. `can_forbid_namespaces`: it knows --disable-userns (0.8.0 and later)."""
+    """A bubblewrap that works here. `can_forbid_namespaces`: it knows --disable-userns (0.8.0 and later).
+
+    `filters_calls`: the kernel takes our filter for system calls; it forbids new namespaces as well.
+    """
 
     program: str
     version: str
     can_forbid_namespaces: bool
+    filters_calls: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +76,9 @@ def detect() -> Sandbox | NoSandbox:
     try:
         version = _run([program, "--version"]).stdout.strip().removeprefix("bubblewrap ")
         error = ""
-        for can_forbid in (True, False):
-            sandbox = Sandbox(program=program, version=version, can_forbid_namespaces=can_forbid)
-            tried = _run(
-                [program, *_namespaces(sandbox, needs_network=False), *_system(()), "--", "/bin/sh", "-c", ":"]
-            )
+        for can_forbid, filters in ((True, True), (False, True), (True, False), (False, False)):
+            sandbox = Sandbox(program=program, version=version, can_forbid_namespaces=can_forbid, filters_calls=filters)
+            tried = _tried(sandbox)
             if tried.returncode == 0:
                 return sandbox
             error = tried.stderr.strip().splitlines()[-1] if tried.stderr.strip() else f"exit code {tried.returncode}"
@@ -75,12 +87,26 @@ def detect() -> Sandbox | NoSandbox:
     return NoSandbox(reason=f"bwrap cannot make namespaces here: {error[:200]}")
 
 
-def _run(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=PROBE_TIMEOUT_S)
+def _tried(sandbox: Sandbox) -> subprocess.CompletedProcess[str]:
+    held = [*_namespaces(sandbox, needs_network=False), *_system(())]
+    given, filling = os.pipe()
+    try:
+        os.write(filling, syscalls.program())
+        os.close(filling)
+        filtered = ("--seccomp", str(given)) if sandbox.filters_calls else ()
+        return _run([sandbox.program, *held, *filtered, "--", "/bin/sh", "-c", ":"], given)
+    finally:
+        os.close(given)
+
+
+def _run(argv: Sequence[str], *given: int) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=PROBE_TIMEOUT_S, pass_fds=given)
 
 
 def wrap(sandbox: Sandbox, spec: RunSpec, *, system_reads: Sequence[Path], etc: Path) -> tuple[str, ...]:
     """The command line that runs `spec.argv` inside. `etc` holds `passwd` and `group` (see `write_etc`).
+
+    The filter for system calls is read from descriptor `FILTER_FD`, which the shim opens.
 
     The environment is not in it: it is given to bubblewrap clean, because command lines are public on a host.
     """
@@ -90,12 +116,14 @@ def wrap(sandbox: Sandbox, spec: RunSpec, *, system_reads: Sequence[Path], etc: 
         sandbox.program,
         *_namespaces(sandbox, needs_network=spec.needs_network),
         *_system(system_reads),
+        *_covered(etc / NOTHING),
         *network,
         *("--ro-bind", str(etc / "passwd"), "/etc/passwd", "--ro-bind", str(etc / "group"), "/etc/group"),
         *_binds(readable(spec.reads)),
         *_workdir(spec, workdir),
         *_shown_inlets(spec.inlets),
         *("--remount-ro", "/", "--chdir", workdir),
+        *(("--seccomp", str(FILTER_FD)) if sandbox.filters_calls else ()),
         "--",
         *with_inlets(spec, [f"{INLETS}/{n}/{inlet.socket.name}" for n, inlet in enumerate(spec.inlets)]),
     )
@@ -129,8 +157,10 @@ def check_inlets(inlets: Sequence[Inlet]) -> None:
 
 
 def write_etc(etc: Path) -> None:
-    """The accounts that exist inside: one, without a password and without a host's names."""
+    """The accounts that exist inside: one, without a password and without a host's names; the filter; an empty file."""
     etc.mkdir(exist_ok=True)
+    (etc / FILTER).write_bytes(syscalls.program())
+    (etc / NOTHING).write_bytes(b"")
     (etc / "passwd").write_text(PASSWD)
     (etc / "group").write_text(GROUP)
 
@@ -177,6 +207,12 @@ def _system(reads: Sequence[Path]) -> tuple[str, ...]:
         *_binds(path for path in etc if path.exists()),
         *_binds(reads),
     )
+
+
+def _covered(by: Path) -> tuple[str, ...]:
+    """What /proc tells of the whole machine and nobody inside needs, behind an empty file."""
+    places = [f"/proc/{name}" for name in COVERED if Path("/proc", name).exists()]
+    return tuple(part for place in places for part in ("--ro-bind", str(by), place))
 
 
 def _shown_inlets(inlets: Sequence[Inlet]) -> tuple[str, ...]:

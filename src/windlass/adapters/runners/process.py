@@ -119,7 +119,9 @@ class ProcessRunner:
         """What holds the agent, in one line."""
         held = "control groups" if self._groups.holds_both else "limits counted by the runner, no control groups"
         if isinstance(self._sandbox, Sandbox):
-            more = "" if self._sandbox.can_forbid_namespaces else ", nested namespaces allowed"
+            is_open = not (self._sandbox.can_forbid_namespaces or self._sandbox.filters_calls)
+            more = ", nested namespaces allowed" if is_open else ""
+            more += "" if self._sandbox.filters_calls else ", system calls not filtered"
             return f"bubblewrap {self._sandbox.version}, {held}{more}"
         return f"NO SANDBOX ({self._sandbox.reason}), {held}"
 
@@ -131,6 +133,10 @@ class ProcessRunner:
             f"Agents and tests run WITHOUT a sandbox: {self._sandbox.reason}. They can read and change everything that "
             "this user can, and reach the network. Install bubblewrap and allow unprivileged user namespaces."
         )
+
+    @property
+    def _filters_calls(self) -> bool:
+        return isinstance(self._sandbox, Sandbox) and self._sandbox.filters_calls
 
     # -------------------------------------------------------------- starting
 
@@ -185,6 +191,7 @@ class ProcessRunner:
                 "counts_by_hand": not self._groups.holds_both,
                 "rlimits": self._rlimits(spec),
                 "nice": NICE,
+                "filter": str(run.at / "etc" / bubblewrap.FILTER) if self._filters_calls else "",
             },
         )
 

@@ -18,6 +18,9 @@ from windlass.adapters.runners.shim.tree import Use
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 EXIT_NOT_STARTED = 127
+FILTER_FD = 3
+KEYCTL = {"x86_64": 250, "aarch64": 219}
+KEYCTL_JOIN_SESSION_KEYRING = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -40,6 +43,9 @@ def start(spec: Spec, use: Use, stdin: int, output: int) -> int:
         use.join_groups()
         for source, target in ((stdin, 0), (output, 1), (output, 2)):
             os.dup2(source, target)
+        leave_keys_behind()
+        if spec.get("filter"):
+            os.dup2(os.open(spec["filter"], os.O_RDONLY | os.O_CLOEXEC), FILTER_FD)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.chdir(spec["cwd"])
@@ -51,6 +57,13 @@ def start(spec: Spec, use: Use, stdin: int, output: int) -> int:
         os.write(2, f"windlass: cannot start {spec['argv'][0]}: {error}\n".encode(errors="replace"))
     finally:
         os._exit(EXIT_NOT_STARTED)
+
+
+def leave_keys_behind() -> None:
+    """A session keyring of its own: the one of who runs Windlass may hold keys, and is inherited through namespaces."""
+    number = KEYCTL.get(os.uname().machine)
+    if number is not None:
+        _libc.syscall(number, KEYCTL_JOIN_SESSION_KEYRING, None)
 
 
 def limit(which: int, value: int) -> None:
