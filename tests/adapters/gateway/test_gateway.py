@@ -39,6 +39,7 @@ STREAMS: dict[str, tuple[list[Any], str]] = {
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     with provider() as here, desk_of(tmp_path_factory.mktemp("gw") / "gateway", here, OPTIONS) as found:
         yield found
+        assert (found.root / "log").read_text() == "", "nothing of all that was a surprise"
 
 
 @pytest.fixture(autouse=True)
@@ -273,6 +274,41 @@ def test_a_name_that_stands_twice_means_the_same_on_both_sides(desk: Desk) -> No
             run.path, content=b'{"model":"claude-sonnet-4-5","max_tokens":60000,"max_tokens":5,"m":"\\ud800 \xc3\xa9"}'
         )
     assert desk.provider.heard[0].body == b'{"model":"claude-sonnet-4-5","max_tokens":5,"m":"\\ud800 \\u00e9"}'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *["GET /v1/models?a=%ff&b=[]#c HTTP/1.1", "POST /v1/messages HTTP/1.0", "GET * HTTP/1.1", "PUT x HTTP/1.1"],
+        *[
+            "GET http://evil.example/v1/models HTTP/1.1",
+            "CONNECT evil.example:443 HTTP/1.1",
+            "nonsense",
+            "GET /v1/models",
+        ],
+        *["GET /v1/models?" + "x" * 60_000 + " HTTP/1.1", "POST /v1/messages?key=%00 HTTP/1.1"],
+    ],
+    ids=lambda line: line[:30],
+)
+def test_strange_requests_reach_nobody_else(desk: Desk, line: str) -> None:
+    run = desk.run()
+    with socket.socket(socket.AF_UNIX) as wire:
+        wire.settimeout(10)
+        wire.connect(str(run.admission.inlet.socket))
+        head = f"{line}\r\nHost: x\r\nx-api-key: {run.admission.key}\r\nX-Odd: \xe9\r\nContent-Length: 2\r\n"
+        wire.sendall(head.encode("latin-1") + b"Connection: close\r\n\r\n{}")
+        answer = b"".join(iter(lambda: wire.recv(65_536), b""))
+    assert answer.startswith((b"HTTP/1.1 2", b"HTTP/1.1 4")), answer[:300]
+    assert run.post("/v1/messages/count_tokens").status_code == 200, "and it goes on"
+
+
+def test_the_operators_proxy_is_used(tmp_path: Path) -> None:
+    with provider() as proxy:
+        nowhere = Provider(url="http://127.0.0.1:9", answer=lambda heard: whole({}))
+        options = GatewayOptions(proxy_url=proxy.url)
+        with desk_of(tmp_path / "gateway", nowhere, options) as desk:
+            assert desk.run().post().status_code == 200
+        assert proxy.heard[0].path == "http://127.0.0.1:9/v1/messages"
 
 
 def test_a_compressed_request_is_refused(desk: Desk) -> None:

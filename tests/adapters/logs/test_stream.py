@@ -220,3 +220,10 @@ def test_ordinary_output_is_not_touched() -> None:
         "def authenticate(user, password): return check(password)\n"
     )
     assert redactor().redact(ordinary) == (ordinary, {})
+
+
+def test_a_runs_own_key_to_the_gateway_is_recognised() -> None:
+    key = "wlk_" + by_chance(48, "0123456789abcdef")
+    text, found = redactor().redact(f"x-api-key: {key}, again {key}.")
+    assert key not in text
+    assert found["windlass-run-key"] >= 1

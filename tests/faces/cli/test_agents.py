@@ -57,6 +57,9 @@ def test_the_list_names_every_agent_and_where_it_comes_from(command: Command) ->
         "other": "settings",
     }
     assert lines["claude-code"]["unusable"] == ""
+    shown = json.loads(command.run("show", "claude-code", "--json").output)
+    assert shown["model_access"] == "through the model gateway; ANTHROPIC_API_KEY stays outside"
+    assert KEY not in json.dumps(shown)
     assert "CODEX_API_KEY" in lines["codex"]["unusable"]
     assert "WINDSURF_TOKEN" in lines["windsurf"]["unusable"]
     assert lines["windsurf"]["kind"] == "windsurf"

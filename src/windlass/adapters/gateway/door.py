@@ -106,6 +106,9 @@ class Door:
         except (Gone, httpx.HTTPError, asyncio.CancelledError):
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise
+        except Exception:
+            log.exception("a call ended by a fault of the gateway")
+            raise
 
     async def _as_task(self, run: OpenRun, knock: Knock, receive: Receive, send: Send) -> None:
         """The call as a task of its run, so that closing the run ends it."""

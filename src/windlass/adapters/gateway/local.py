@@ -190,6 +190,8 @@ class LocalGateway:
             except (OSError, ValueError):
                 self._hang_up()
                 answer = self._asked_again(asked)
+        if answer.get("is_passing"):
+            raise _unavailable(answer["error"])
         if not answer["ok"]:
             raise Refused(f"the model gateway says no: {answer['error']}", code="gateway_unusable", hint="see its log")
 

@@ -136,6 +136,7 @@ def main() -> int:
     except OSError:
         return 0
     logging.basicConfig(level="WARNING", format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("uvicorn").setLevel("CRITICAL")  # what a run sends must not fill a disk
     try:
         asyncio.run(serve(places, given))
     finally:

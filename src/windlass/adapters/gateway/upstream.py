@@ -36,6 +36,7 @@ UNSENT = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
     httpx.LocalProtocolError,
+    httpx.InvalidURL,
 )
 CONNECT_S = 20.0
 WRITE_S = 120.0
@@ -48,19 +49,24 @@ class Upstream:
         verify = ssl.create_default_context(cafile=ca_file) if ca_file else httpx.create_ssl_context()
         self._transport = httpx.AsyncHTTPTransport(
             verify=verify,
-            proxy=httpx.Proxy(proxy_url, ssl_context=verify) if proxy_url else None,
+            proxy=_proxy(proxy_url, verify) if proxy_url else None,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=50, keepalive_expiry=15.0),
         )
         self._timeout = {"connect": CONNECT_S, "read": idle_s, "write": WRITE_S, "pool": CONNECT_S}
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> httpx.Response:
-        """The provider's answer, not yet read. Raises httpx.TransportError."""
-        request = httpx.Request(method, url, headers=headers, content=body, extensions={"timeout": self._timeout})
+        """The provider's answer, not yet read. Raises httpx.TransportError, httpx.InvalidURL."""
+        raw = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
+        request = httpx.Request(method, url, headers=raw, content=body, extensions={"timeout": self._timeout})
         return await self._transport.handle_async_request(request)
 
     async def aclose(self) -> None:
         """Let go of every connection."""
         await self._transport.aclose()
+
+
+def _proxy(url: str, verify: ssl.SSLContext) -> httpx.Proxy:
+    return httpx.Proxy(url, ssl_context=verify if url.startswith("https") else None)
 
 
 def checked(address: str, *, allows_http: bool) -> str:
