@@ -169,7 +169,7 @@ async def test_a_key_by_environment_works_and_is_told(tmp_path: Path) -> None:
     key = f"sk-{secrets.token_hex(20)}"
     with scripted_model("env > found.txt", CLOSING) as model:
         environment = {"ANTHROPIC_BASE_URL": model.url}
-        given = settings("claude-code", "", key, gateway=False, environment=environment)
+        given = settings("claude-code", "", key, gateway=False, needs_network=True, environment=environment)
         report, work = await tried(tmp_path, "claude-code", given)
     assert (report.outcome, report.model_access) == (Outcome.COMPLETED, "environment")
     assert report.usage is not None

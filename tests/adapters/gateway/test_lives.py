@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -95,6 +96,13 @@ def test_it_ends_by_itself_when_nobody_comes_back_for_long(tmp_path: Path, here:
         assert desk.gateway._line is not None
         desk.gateway._line.socket.close()
         until(lambda: not desk.gateway._places.is_alive())
+
+
+def test_it_ends_by_itself_when_its_files_are_gone(desk: Desk) -> None:
+    desk.run()
+    pid = desk.pid
+    shutil.rmtree(desk.root)
+    until(lambda: not Path(f"/proc/{pid}/fd").exists() or not list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def test_a_killed_gateway_forgets_nothing_and_doubles_nothing(desk: Desk) -> None:

@@ -51,17 +51,18 @@ class Server(uvicorn.Server):
 
 
 class Life:
-    """When it is over: told so, or nobody is there and nothing is open, or all has been silent for too long."""
+    """When it is over: told so, nobody there and nothing open, all silent for too long, or its files gone."""
 
-    def __init__(self, silent_s: float) -> None:
+    def __init__(self, silent_s: float, alive: Path) -> None:
         self.ended = asyncio.Event()
+        self._alive = alive
         self._silent_s = silent_s
         self._last = time.monotonic()
         self._patience_s = FIRST_VISIT_S
 
     async def watch(self, control: Control, runs: OpenRuns) -> None:
         """Return when it is over."""
-        while not self.ended.is_set():
+        while not self.ended.is_set() and self._alive.exists():
             if control.connections or any(True for _ in runs.tasks()):
                 self._last = time.monotonic()
             if control.has_visitors:
@@ -75,7 +76,7 @@ class Life:
 
 async def serve(places: Places, given: Mapping[str, Any]) -> None:
     """From the first call to the last."""
-    runs, life = OpenRuns(places.runs), Life(given["silent_s"])
+    runs, life = OpenRuns(places.runs), Life(given["silent_s"], places.alive)
     runs.bring(given["keys"], given["of_runs"])  # before the door opens: to runs that wait nothing has happened
     upstream = Upstream(idle_s=given["idle_s"], proxy_url=given["proxy_url"], ca_file=given["ca_file"])
     own = [_price(price) for price in given["prices"]]
