@@ -62,7 +62,7 @@ class Run:
     def client(self, **headers: str) -> httpx.Client:
         transport = httpx.HTTPTransport(uds=str(self.admission.inlet.socket))
         key = {"x-api-key": self.admission.key}
-        return httpx.Client(transport=transport, base_url="http://run", headers=key | headers, timeout=20)
+        return httpx.Client(transport=transport, base_url="http://run", headers=key | headers, timeout=60)
 
     def post(self, path: str = "", **body: Any) -> httpx.Response:
         with self.client() as client:
@@ -99,7 +99,7 @@ def desk_of(root: Path, provider: Provider, options: GatewayOptions | None = Non
         until(lambda: not gateway._places.is_alive())
 
 
-def until(look: Callable[[], object], timeout_s: float = 20) -> None:
+def until(look: Callable[[], object], timeout_s: float = 60) -> None:
     ends = time.monotonic() + timeout_s
     while not look():
         assert time.monotonic() < ends, "waited in vain"

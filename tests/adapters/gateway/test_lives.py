@@ -113,13 +113,13 @@ def test_a_killed_gateway_forgets_nothing_and_doubles_nothing(desk: Desk) -> Non
 
     def stuck(heard: Heard) -> Answer:
         asked.set()
-        go.wait(20)
+        go.wait(60)
         return whole({})
 
     desk.provider.answer = stuck
     with ThreadPoolExecutor(1) as threads:
         lost = threads.submit(run.post)
-        assert asked.wait(10)
+        assert asked.wait(60)
         spent = run.usage
         kill(desk)
         go.set()
