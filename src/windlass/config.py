@@ -138,6 +138,8 @@ class SandboxSettings(_Section):
     reads: tuple[Path, ...] = Field((), description="extra paths that agents and tests may read")
     memory_bytes: int = Field(4 << 30, ge=1 << 26, description="memory of one sandbox")
     processes: int = Field(512, ge=8, description="processes of one sandbox")
+    disk_bytes: int = Field(20 << 30, ge=0, description="what one work directory may hold; 0: no limit")
+    disk_files: int = Field(1_000_000, ge=0, description="files and directories in one work directory; 0: no limit")
     setup_egress: tuple[str, ...] = Field((), description="hosts that a policy's setup_command may reach; none: none")
     cpus: float = Field(0.0, ge=0, le=1024, description="processors of one container at once; 0: no limit")
     is_required: bool = Field(False, description="refuse to start when the machine cannot isolate agents")

@@ -529,13 +529,18 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxLimits:
-    """What a sandbox may use. `cpus`: cores at once, in containers; 0 and 0.0 mean no limit."""
+    """What a sandbox may use. `cpus`: cores at once, in containers; 0 and 0.0 mean no limit.
+
+    `file_bytes` is one file's size, `disk_bytes` and `disk_files` what the work directory may hold in all.
+    """
 
     memory_bytes: int = 4 << 30
     processes: int = 512
     cpu_s: int = 0
     cpus: float = 0.0
     file_bytes: int = 2 << 30
+    disk_bytes: int = 20 << 30
+    disk_files: int = 1_000_000
     output_bytes: int = 64 << 20
 
 

@@ -186,4 +186,10 @@ def _secrets(name: str, given: AgentSettings) -> dict[str, str]:
 
 
 def sandbox_limits(settings: Settings) -> SandboxLimits:
-    return SandboxLimits(memory_bytes=settings.sandbox.memory_bytes, processes=settings.sandbox.processes)
+    given = settings.sandbox
+    return SandboxLimits(
+        memory_bytes=given.memory_bytes,
+        processes=given.processes,
+        disk_bytes=given.disk_bytes,
+        disk_files=given.disk_files,
+    )

@@ -188,6 +188,7 @@ class ProcessRunner:
                 "memory_bytes": spec.limits.memory_bytes,
                 "processes": spec.limits.processes,
                 "cgroups": groups,
+                "disk": self._disk(spec),
                 "counts_by_hand": not self._groups.holds_both,
                 "rlimits": self._rlimits(spec),
                 "nice": NICE,
@@ -221,6 +222,10 @@ class ProcessRunner:
         has_pytest = any((path / "pytest").exists() for path in own)
         places = [*mounted, *own, *SYSTEM_PATH] if has_pytest else [*mounted, *SYSTEM_PATH, *own]
         return {"PATH": ":".join(map(str, places)), "LANG": "C.UTF-8", "TERM": "dumb", "USER": "agent"}
+
+    def _disk(self, spec: RunSpec) -> Mapping[str, Any]:
+        limits = spec.limits
+        return {"path": str(spec.workdir.resolve()), "bytes": limits.disk_bytes, "files": limits.disk_files}
 
     def _rlimits(self, spec: RunSpec) -> Mapping[str, int]:
         limits = {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": spec.limits.file_bytes}

@@ -37,6 +37,8 @@ class Charge:
     memory_bytes: int
     start_tries: int
     ending: tuple[str, str, float] | None
+    disk_bytes: int = 0
+    disk_files: int = 0
 
     @classmethod
     def of(cls, spec: RunSpec, **names: str) -> Self:
@@ -51,6 +53,8 @@ class Charge:
             is_watch_only=spec.is_watch_only,
             output_bytes=spec.limits.output_bytes,
             memory_bytes=spec.limits.memory_bytes,
+            disk_bytes=spec.limits.disk_bytes,
+            disk_files=spec.limits.disk_files,
             start_tries=spec.start_tries,
             ending=(ending.file, ending.pattern, ending.grace_s) if ending else None,
             **names,
@@ -73,6 +77,10 @@ class Charge:
         """As the shim's `Life` wants it."""
         told = {"watch": list(self.watch), "is_watch_only": self.is_watch_only}
         return {"start_s": self.start_s, "idle_s": self.idle_s, "total_s": self.total_s, **told}
+
+    def disk(self) -> dict[str, Any]:
+        """As the shim's `Space` wants it."""
+        return {"path": self.workdir, "bytes": self.disk_bytes, "files": self.disk_files}
 
     def as_ending(self) -> Ending | None:
         """What ends the run besides its process."""

@@ -55,6 +55,12 @@ class Meter:
         """Counts that the engine gave."""
         self.cpu_s, self.peak_bytes = max(self.cpu_s, cpu_s), max(self.peak_bytes, memory_bytes)
 
+    def members(self) -> set[int]:
+        """The processes in the run's own group; none where the engine places containers itself."""
+        tops = (ROOT / "memory", ROOT) if self._group else ()
+        lists = [path for top in tops for path in (top / self._group[1:]).rglob("cgroup.procs")]
+        return {int(pid) for path in lists for pid in get(str(path)).split()}
+
     def _places(self, controller: str, own: str, container: str) -> Iterator[Path]:
         """The group of the run, else the container's own; one that it shares with others says nothing of it."""
         if self._group:

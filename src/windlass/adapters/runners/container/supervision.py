@@ -24,6 +24,7 @@ from windlass.adapters.runners.container.meter import Meter, remove_groups
 from windlass.adapters.runners.container.recording import Recording
 from windlass.adapters.runners.rundir import RunDirectory
 from windlass.adapters.runners.shim.life import TICK_S, Life
+from windlass.adapters.runners.shim.space import Space
 from windlass.core.errors import Failed, Refused, Unavailable, WindlassError
 
 log = logging.getLogger("windlass.runners")
@@ -52,11 +53,12 @@ class Supervision:
         self._life = Life(charge.life())
         self._ending = EndingWatch(Path(charge.workdir), charge.as_ending())
         self._meter = Meter(charge.group, counts_network=charge.network == "bridge")
+        self._space = Space(charge.disk(), self._meter.members)
         self._verdict: tuple[str, str] | None = None
         self._looked_at = self._asked_at = 0.0
         self._away_since: float | None = None
         self._pid, self._id = 0, ""
-        self._error = ""
+        self._error = self._over = ""
         self._has_broken = False
 
     async def see_through(self, lock: int) -> None:
@@ -78,8 +80,8 @@ class Supervision:
             self._go_on(recording)
             seen = await self._follow(recording)
             await self._make_sure(seen, recording)
-            if self._error:
-                recording.add(f"windlass: {self._error}\n".encode())
+            for text in filter(None, (self._error, self._over)):
+                recording.add(f"windlass: {text}\n".encode())
         finally:
             recording.close()
         self._run.write("result.json", self._result(seen, recording.total))
@@ -209,6 +211,9 @@ class Supervision:
             self._looked_at = time.monotonic()
             self._life.look()
             await self._measure()
+            if self._verdict is None and (over := await asyncio.to_thread(self._space.over)):
+                self._verdict, self._over = ("exited", ""), f"{over}; the run was ended"
+                await self._engine.kill(self._charge.name)
 
     def _judge(self) -> tuple[str, str] | None:
         if (self._run.at / "stop").exists():

@@ -65,7 +65,9 @@ def follow(
         if time.monotonic() - checked >= TICK_S:
             checked = time.monotonic()
             life.look()
-            if use.is_too_much():
+            over = use.over()
+            if over:
+                output.add(b"\nwindlass: %s; the run was ended\n" % over.encode())
                 return "exited", "", signal.SIGKILL
         missed = life.missed()
         if missed:

@@ -14,18 +14,20 @@ import signal
 import time
 
 from windlass.adapters.runners.shim.files import Spec, get, number, put
+from windlass.adapters.runners.shim.space import Space
 
 KILL_S = 15.0
 
 
 class Use:
-    """What the tree uses, and whether it is too much: by its control group, else by adding up /proc."""
+    """What the tree uses, and whether it is too much: by its control group, else by adding up /proc; and the disk."""
 
     def __init__(self, spec: Spec) -> None:
         self._groups: list[Spec] = spec["cgroups"]
         self._memory: int = spec["memory_bytes"]
         self._processes: int = spec["processes"]
         self._counts = spec["counts_by_hand"]
+        self._space = Space(spec.get("disk"), lambda: descendants(os.getpid()) | self.members())
         self.peak_bytes = 0
 
     def make_groups(self) -> None:
@@ -45,14 +47,17 @@ class Use:
             found.update(int(pid) for pid in get(os.path.join(group["dir"], "cgroup.procs")).split())
         return found - {0, os.getpid()}
 
-    def is_too_much(self) -> bool:
-        """Counted by hand only where no control group holds the limit for us."""
-        if not self._counts:
-            return False
-        tree = descendants(os.getpid())
-        resident = sum(resident_bytes(pid) for pid in tree)
-        self.peak_bytes = max(self.peak_bytes, resident)
-        return resident > self._memory or len(tree) > self._processes
+    def over(self) -> str:
+        """What it uses too much of, or ''. Memory and processes only where no control group holds the limit for us."""
+        if self._counts:
+            tree = descendants(os.getpid())
+            resident = sum(resident_bytes(pid) for pid in tree)
+            self.peak_bytes = max(self.peak_bytes, resident)
+            if resident > self._memory:
+                return f"it uses more than {self._memory} bytes of memory"
+            if len(tree) > self._processes:
+                return f"it has more than {self._processes} processes"
+        return self._space.over()
 
     def measure(self) -> tuple[float, int]:
         """(processor seconds, peak bytes) of everything that ran."""
