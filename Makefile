@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
+# Tests with a target of their own.
+APART := $(addprefix --ignore=tests/,agents chaos benchmarks)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test test-agents test-containers test-load check lint types contracts docs chaos bench lock clean
@@ -24,13 +26,13 @@ demo: .venv/.run ## watch one issue become a merged pull request
 	@$(BIN)/windlass demo
 
 test: .venv/.dev ## the test suite
-	$(PYTEST) -n 4 --dist worksteal --ignore=tests/agents --ignore=tests/chaos --ignore=tests/benchmarks --ignore=tests/containers
+	$(PYTEST) -n 4 --dist worksteal --without podman,docker $(APART)
 
 test-agents: .venv/.dev ## real agents (npm, cached) take an issue to a pull request, with a scripted model
 	$(PYTEST) tests/agents
 
-test-containers: .venv/.dev ## the runners' contract on Docker, and a hundred containers that leave nothing
-	$(PYTEST) tests/containers
+test-containers: .venv/.dev ## every test that needs a container engine, on Podman and Docker
+	$(PYTEST) -n 2 --dist loadfile --only podman,docker $(APART)
 
 test-load: .venv/.dev ## small editions of the chaos run and of every benchmark
 	$(PYTEST) tests/chaos tests/benchmarks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import enum
 import types
@@ -34,6 +35,8 @@ def any_of(kind: Any) -> st.SearchStrategy[Any]:
         return st.lists(any_of(arguments[0]), max_size=2).map(tuple)
     if origin is tuple:
         return st.tuples(*map(any_of, arguments))
+    if origin is collections.abc.Mapping:
+        return st.dictionaries(any_of(arguments[0]), any_of(arguments[1]), max_size=2)
     if kind is type(None):
         return st.none()
     if issubclass(kind, enum.Enum):
