@@ -61,7 +61,7 @@ def text_of(report: str, evil: str) -> messages.PullText:
         requested_by=evil,
         agent=evil,
         report=report,
-        patch=PATCH,
+        patch=dataclasses.replace(PATCH, files=(f"a/{evil}/Dockerfile", *PATCH.files)),
         verification=found,
     )
 
@@ -204,3 +204,16 @@ def test_an_unverified_change_says_so() -> None:
     body = messages.pull_body(dataclasses.replace(text_of("", "x"), verification=None))
     assert "Not verified" in body
     assert "<details>" not in body, "no report, no section"
+
+
+def test_what_runs_elsewhere_is_named_before_what_the_agent_says() -> None:
+    files = (*(f"web{n}/package.json" for n in range(30)), "src/a.py")
+    text = dataclasses.replace(text_of("I did it", "x"), patch=dataclasses.replace(PATCH, files=files))
+    body = messages.pull_body(text)
+    (line,) = [line for line in body.split("\n") if "installed, built or opened" in line]
+    assert "`web0/package.json`" in line
+    assert line.endswith(", and 10 more.")
+    assert "src/a.py" not in line
+    assert body.index(line) < body.index("I did it")
+    plain = dataclasses.replace(text, patch=dataclasses.replace(PATCH, files=("src/a.py",)))
+    assert "installed, built or opened" not in messages.pull_body(plain)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from windlass.core.elsewhere import run_elsewhere
 from windlass.core.findings import Finding
 from windlass.core.job import Job, PatchRef, RunNote, State, TestRun, Verification
 
@@ -44,6 +46,7 @@ _NEXT = {
 
 _MOST_TICKS = 12
 _MOST_FINDINGS = 40
+_MOST_ELSEWHERE = 20
 _TOO_MANY_TICKS = re.compile(f"`{{{_MOST_TICKS + 1},}}")
 # Controls but tab and line feed, line separators, surrogates, and what Unicode calls Default_Ignorable_Code_Point.
 _HIDDEN = re.compile(
@@ -143,6 +146,7 @@ def pull_body(text: PullText) -> str:
         "",
         *_verification_section(text.verification),
         "",
+        *_elsewhere_section(text.patch.files),
         *_findings_section(text),
     ]
     tail = [
@@ -188,6 +192,20 @@ def _verification_section(verification: Verification | None) -> list[str]:
             for t in verification.weakened_tests[:20]
         ]
     return rows
+
+
+def _elsewhere_section(paths: Sequence[str]) -> list[str]:
+    found = run_elsewhere(paths)
+    if not found:
+        return []
+    more = f", and {len(found) - _MOST_ELSEWHERE} more" if len(found) > _MOST_ELSEWHERE else ""
+    named = ", ".join(f"`{_code(path)}`" for path in found[:_MOST_ELSEWHERE])
+    return [
+        "> [!NOTE]",
+        f"> This change touches what runs when the project is installed, built or opened: {named}{more}.",
+        "> Read it as code that runs on your machine.",
+        "",
+    ]
 
 
 def _run_line(run: RunNote) -> str:

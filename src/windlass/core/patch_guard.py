@@ -19,6 +19,8 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from windlass.core import lock_files
+from windlass.core.attributes import added_rule
 from windlass.core.policy import Policy
 
 FILE_BYTES = 20_000_000
@@ -43,7 +45,6 @@ PROTECTED = (
 
 _GITMODULES_SHORT = re.compile(r"gitmod~[0-9]+|gi7eba~[0-9]+")
 _PLAINLY_GREEK = frozenset("ΓΔΘΛΞΠΣΦΨΩβγδεζηθλμξπρςστφχψω")
-_FILTER = re.compile(r"[-!]?filter(=.*)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ class Change:
     """One changed path. Modes are git's six octal digits, '' where the path is absent on that side.
 
     `path` and `link_target` are UTF-8; bytes that are not stand as lone surrogates (PEP 383). `size` is the new
-    content's, in bytes. `old_text` and `new_text` are filled for `.gitattributes` only.
+    content's, in bytes. `old_text` and `new_text` are filled for what is read closely (see `is_read_closely`) only.
     """
 
     path: str
@@ -177,8 +178,8 @@ def _one(change: Change, policy: Policy) -> Iterator[str]:
         yield f"{where} is larger than {FILE_BYTES} bytes; leave it out or make it smaller"
     if rule := protecting_rule(change.path, policy):
         yield f"{where} is protected by {rule!r}; leave it as it was, or add it to allow_paths in .github/windlass.yml"
-    if added := _added_filters(change, policy):
-        yield f"{where} adds {shown(added)}, which runs programs at checkout; leave filters as they were"
+    if added := _added_content(change, policy):
+        yield f"{where} {added}"
 
 
 def protecting_rule(path: str, policy: Policy) -> str:
@@ -190,20 +191,28 @@ def protecting_rule(path: str, policy: Policy) -> str:
     return next((rule for rule in rules if path_matches(_folded(rule), plain)), "")
 
 
-def _added_filters(change: Change, policy: Policy) -> str:
-    if change.path.rpartition("/")[2].casefold() != ".gitattributes":
-        return ""
+def _added_content(change: Change, policy: Policy) -> str:
+    """What the change puts into a file that others obey, and may not; an entry of `allow_paths` lifts this too."""
     if any(path_matches(pattern, change.path) for pattern in policy.allow_paths):
         return ""
-    before = set(_filters(change.old_text))
-    return next((" ".join(rule) for rule in _filters(change.new_text) if rule not in before), "")
+    if is_attributes(change.path):
+        rule, why = added_rule(change.old_text, change.new_text)
+        return f"adds {shown(rule)}, which {why}; leave that as it was" if rule else ""
+    if lock_files.is_lock_file(change.path) and change.size > lock_files.MOST_BYTES:
+        return f"is a lock file larger than {lock_files.MOST_BYTES} bytes, too large to be compared"
+    if why := lock_files.refusal(change.path, change.old_text, change.new_text):
+        return f"{why}; leave it, or add the file to allow_paths in .github/windlass.yml"
+    return ""
 
 
-def _filters(text: str) -> Iterator[tuple[str, str]]:
-    for line in text.splitlines():
-        pattern, *tokens = line.split() or [""]
-        if not pattern.startswith("#"):
-            yield from ((pattern, token) for token in tokens if _FILTER.fullmatch(token) and token[0] == "f")
+def is_attributes(path: str) -> bool:
+    """Whether a path is a `.gitattributes` file on some file system."""
+    return path.rpartition("/")[2].casefold() == ".gitattributes"
+
+
+def is_read_closely(path: str) -> bool:
+    """Whether the guard wants a file's text before and after."""
+    return is_attributes(path) or lock_files.is_lock_file(path)
 
 
 def _over_limits(changes: Sequence[Change], policy: Policy, diff_bytes: int) -> Iterator[str]:

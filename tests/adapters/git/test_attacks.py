@@ -247,3 +247,18 @@ async def test_the_callers_environment_decides_nothing(scene: Scene, monkeypatch
     assert found.patch is not None
     assert not marker.exists()
     assert "GIT_DIR" not in ENV
+
+
+async def test_what_others_obey_is_read_line_by_line(scene: Scene) -> None:
+    pinned = "example.org/x v1.0.0 h1:one=\n"
+    place = await scene.begin(FILES | {"go.sum": pinned, "sub/.gitattributes": "*.gen linguist-generated\n"})
+    write(
+        place, {"go.sum": pinned.replace("one", "two"), "sub/.gitattributes": "* -diff\n", "src/app.py": "print(2)\n"}
+    )
+    found = await scene.collect(place)
+    assert [line.split(" ")[0] for line in found.refusals] == ["'go.sum'", "'sub/.gitattributes'"]
+    assert "checksum of example.org/x v1.0.0" in found.refusals[0]
+    assert "hides changes from a reviewer" in found.refusals[1]
+    assert found.patch is not None, "the change is kept"
+    scene.policy = Policy(allow_paths=("go.sum", ".gitattributes"))
+    assert (await scene.collect(place)).refusals == ()

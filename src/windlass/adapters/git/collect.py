@@ -20,7 +20,8 @@ from windlass.adapters.git.survey import Survey
 from windlass.adapters.git.walk import Caps
 from windlass.core.errors import Broken
 from windlass.core.job import PatchRef
-from windlass.core.patch_guard import Change, guard, path_refusal, shorten
+from windlass.core.lock_files import MOST_BYTES
+from windlass.core.patch_guard import Change, guard, is_attributes, is_read_closely, path_refusal, shorten
 from windlass.core.policy import Policy
 from windlass.ports import Collected
 
@@ -52,7 +53,7 @@ async def collect(
     await survey.run(ignores)
     if not survey.is_complete:
         return Collected(patch=None, diff=b"", refusals=shorten(survey.refusals))
-    changes = await _with_attributes(bench, _changes(survey))
+    changes = await _with_texts(bench, _changes(survey))
     patch, diff = await _build(bench, start_sha, start, changes)
     links = await _links(bench, survey)
     said = guard(changes, policy=policy, start_paths=entries, start_links=links, diff_bytes=len(diff))
@@ -77,15 +78,16 @@ def _change(survey: Survey, path: str) -> Change:
     )
 
 
-async def _with_attributes(bench: Bench, changes: Iterable[Change]) -> list[Change]:
-    """Changes of `.gitattributes` with their texts before and after."""
-    return [await _texts(bench, c) if c.path.lower().endswith(".gitattributes") else c for c in changes]
+async def _with_texts(bench: Bench, changes: Iterable[Change]) -> list[Change]:
+    """Changes of what the guard reads closely with their texts before and after."""
+    return [await _texts(bench, c) if is_read_closely(c.path) else c for c in changes]
 
 
 async def _texts(bench: Bench, change: Change) -> Change:
     old = await trees.blobs(bench.git, bench.mirror, [change.old_sha]) if change.old_sha else {}
     place = bench.place / "contents" / change.new_sha
-    new = place.read_bytes()[:_ATTRIBUTES_BYTES] if change.new_sha else b""
+    most = _ATTRIBUTES_BYTES if is_attributes(change.path) else MOST_BYTES
+    new = place.read_bytes()[:most] if change.new_sha else b""
     before = old.get(change.old_sha, b"").decode("utf-8", "replace")
     return replace(change, old_text=before, new_text=new.decode("utf-8", "replace"))
 
