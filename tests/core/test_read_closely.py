@@ -48,7 +48,7 @@ A, B = "sha512-" + "A" * 86 + "==", "sha512-" + "B" * 86 + "=="
 HEX_A, HEX_B = "a" * 64, "b" * 64
 
 
-def npm(host: str = "registry.npmjs.org", pin: str = A, version: str = "1.0.0") -> str:
+def npm(host: str = "npm.example", pin: str = A, version: str = "1.0.0") -> str:
     entry = {"version": version, "resolved": f"https://{host}/x/-/x-{version}.tgz", "integrity": pin}
     return json.dumps({"packages": {"": {"name": "shop"}, "node_modules/x": entry}})
 
@@ -60,7 +60,7 @@ def old_npm(pin: str) -> str:
 
 
 def yarn(pin: str, wanted: str = "^1.0.0") -> str:
-    url = "https://registry.yarnpkg.com/x/-/x-1.0.0.tgz"
+    url = "https://yarn.example/x/-/x-1.0.0.tgz"
     return f'# yarn\n\n"@s/x@{wanted}", "@s/x@1":\n  version "1.0.0"\n  resolved "{url}"\n  integrity {pin}\n'
 
 
@@ -83,7 +83,7 @@ def poetry(pin: str) -> str:
 
 
 def uv(pin: str) -> str:
-    url = "https://files.pythonhosted.org/x-1.whl"
+    url = "https://files.example/x-1.whl"
     return f'[[package]]\nname = "x"\nversion = "1"\nwheels = [{{ url = "{url}", hash = "sha256:{pin}" }}]\n'
 
 
@@ -142,11 +142,11 @@ def test_another_version_has_another_checksum() -> None:
 @pytest.mark.parametrize(
     ("path", "before", "after", "host"),
     [
-        ("package-lock.json", npm(), npm(host="registry.npmjs.org.evil.example"), "registry.npmjs.org.evil.example"),
+        ("package-lock.json", npm(), npm(host="npm.example.evil.example"), "npm.example.evil.example"),
         ("yarn.lock", yarn(A), yarn(A) + 'z@1:\n  resolved "https://u:p@evil.example:8/z.tgz"\n', "evil.example"),
         ("requirements.txt", "x==1\n", "--extra-index-url https://evil.example/simple\nx==1\n", "evil.example"),
         ("requirements.txt", "x==1\n", "x @ git+ssh://git@evil.example/x.git\n", "evil.example"),
-        ("Gemfile.lock", "  remote: https://rubygems.org/\n", "  remote: https://evil.example/\n", "evil.example"),
+        ("Gemfile.lock", "  remote: https://gems.example/\n", "  remote: https://evil.example/\n", "evil.example"),
         ("bun.lock", "{}", '{"x": "git@evil.example:x/y.git"}', "evil.example"),
     ],
 )
