@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.server
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -251,6 +252,14 @@ def test_in_a_world_of_its_own_public_hosts_are_public_and_names_may_not_lie(tmp
     by_list = "good.example 200, below.good.example 200, other.example 403, rebound 403, meta 403, inner 403"
     by_all = "good.example 200, below.good.example 200, other.example 200, rebound 403, meta 403, inner 403"
     assert done.stdout.splitlines() == [by_list, by_all]
+
+
+def test_a_port_is_ours_only_when_we_hold_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert proxy._listens(os.getpid(), port)
+        assert not proxy._listens(os.getppid(), port)
+    assert not proxy._listens(os.getpid(), port)
 
 
 NAMES = st.from_regex(r"\A[a-zA-Z0-9.*:_-]{1,20}\Z")

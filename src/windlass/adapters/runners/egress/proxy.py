@@ -210,12 +210,20 @@ def _free_port() -> int:
 
 
 def _listens(pid: int, port: int) -> bool:
-    """Whether something listens there; it is ours, for the process ends when it cannot have the port."""
-    del pid
-    wanted = f"0100007F:{port:04X} 00000000:0000 0A"
+    """Whether this very process listens there. Another one may have taken the port, a proxy with another list even."""
+    wanted = f" 0100007F:{port:04X} 00000000:0000 0A "
     with suppress(OSError):
-        return wanted in Path("/proc/net/tcp").read_text()
+        lines = [line for line in Path("/proc/net/tcp").read_text().splitlines() if wanted in line]
+        held = {f"socket:[{line.split()[9]}]" for line in lines}
+        return any(_leads_to(path) in held for path in Path(f"/proc/{pid}/fd").iterdir())
     return False
+
+
+def _leads_to(path: Path) -> str:
+    try:
+        return str(path.readlink())
+    except OSError:
+        return ""
 
 
 def _identity(pid: int) -> tuple[int, int]:
