@@ -20,6 +20,7 @@ from windlass.core.errors import Broken, Refused
 from windlass.core.events import Event
 from windlass.core.job import Job
 from windlass.core.policy import Policy
+from windlass.core.roles import ROLES
 
 HOSTILE = st.text(st.characters(categories=["L", "N", "P", "Zs", "Cc", "Cs", "Cf", "So"]), max_size=20)
 
@@ -36,7 +37,7 @@ def any_of(kind: Any) -> st.SearchStrategy[Any]:
     if origin is tuple:
         return st.tuples(*map(any_of, arguments))
     if origin is collections.abc.Mapping:
-        return st.dictionaries(any_of(arguments[0]), any_of(arguments[1]), max_size=2)
+        return st.dictionaries(st.sampled_from(ROLES), any_of(arguments[1]), max_size=2)  # keys are names of ours
     if kind is type(None):
         return st.none()
     if issubclass(kind, enum.Enum):
