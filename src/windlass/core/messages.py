@@ -55,6 +55,13 @@ _HIDDEN = re.compile(
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 
+# What makes GitHub and other CI services pass a commit over, wherever it stands in a message.
+_SWITCH = re.compile(
+    r"\[[ \t]*((?:skip|no)[\s_-]+(?:ci|cd|actions?|checks?|build|azurepipelines|travis|netlify|vercel|render)"
+    r"|(?:ci|cd|actions?|build|travis|netlify|vercel|render)[\s_-]+skip)[ \t]*\]|\*{3}[ \t]*(no_ci)[ \t]*\*{3}",
+    re.IGNORECASE,
+)
+
 # The hidden line by which our one comment on an issue is found again, whichever job it speaks of.
 MARKER = "<!-- windlass:status -->"
 
@@ -131,7 +138,7 @@ def pull_title(report_title: str, issue_title: str, issue_number: int) -> str:
     'Crash on empty input'
     """
     for candidate in (report_title, issue_title):
-        text = " ".join(visible(candidate).split())
+        text = unswitched(" ".join(visible(candidate).split()))
         if len(text) >= 3:
             return text if len(text) <= TITLE_LIMIT else text[: TITLE_LIMIT - 1] + "…"
     return f"Work on #{issue_number}"
@@ -166,7 +173,7 @@ def pull_body(text: PullText) -> str:
         f"<!-- windlass:job:{text.job_id} -->",
     ]
     room = BODY_LIMIT - sum(len(line) + 1 for line in [*head, *tail]) - 200
-    report = _report_section(text.report, room)
+    report = _report_section(unswitched(text.report), room)
     return "\n".join([*head, *report, *tail])
 
 
@@ -251,7 +258,7 @@ def commit_message(*, title: str, issue_number: int, job_id: str, agent: str) ->
     """Subject, reference and trailers of the commit. The subject notifies nobody and closes no other issue."""
     subject = _defused(pull_title(title, "", issue_number))
     subject = subject if len(subject) <= 72 else subject[:71] + "…"
-    trailers = [f"Assisted-by: {_line(agent) or 'agent'}", f"Windlass-Job: {job_id}"]
+    trailers = [f"Assisted-by: {unswitched(_line(agent)) or 'agent'}", f"Windlass-Job: {job_id}"]
     return "\n".join([subject, "", f"For #{issue_number}.", "", *trailers, ""])
 
 
@@ -271,6 +278,15 @@ def quoted(text: str) -> str:
 def _defused(line: str) -> str:
     """Without mentions and references: `@ada`, `#7`, `GH-7`."""
     return re.sub(r"(?i)(@)(?=\w)|(#)(?=\d)|\b(gh)(?=-\d)", "\\1\\2\\3\u200b", line)
+
+
+def unswitched(text: str) -> str:
+    """Without the words that switch checks off. A squashed commit has the pull request's title and text as message.
+
+    >>> unswitched("Mend it [skip ci]")
+    'Mend it (skip ci)'
+    """
+    return _SWITCH.sub(lambda found: f"({found[1] or found[2]})", text)
 
 
 def fenced(text: str) -> str:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from windlass.core import lock_files
 from windlass.core.attributes import added_rule
+from windlass.core.bare_repository import touched_heads
 from windlass.core.policy import Policy
 
 FILE_BYTES = 20_000_000
@@ -41,6 +42,10 @@ PROTECTED = (
     "/CODEOWNERS",
     "/.github/CODEOWNERS",
     "/docs/CODEOWNERS",
+    # What other agents obey: whoever changes it decides over their next run, here and on people's machines.
+    *("AGENTS.md", "AGENTS.override.md", "CLAUDE.md", "CLAUDE.local.md", "GEMINI.md", "QWEN.md", ".goosehints"),
+    *(".cursorrules", ".windsurfrules", ".mcp.json", "/.github/copilot-instructions.md", "/.github/instructions"),
+    *(".claude/", ".codex/", ".cursor/", ".devin/", ".gemini/", ".qwen/", ".opencode/", ".openhands/", ".windsurf/"),
 )
 
 _GITMODULES_SHORT = re.compile(r"gitmod~[0-9]+|gi7eba~[0-9]+")
@@ -84,6 +89,7 @@ def guard(
         *_over_limits(changes, policy, diff_bytes),
         *_mass_deletion(changes, start_paths),
         *(line for change in changes for line in _one(change, policy)),
+        *_bare_repositories(changes, policy, start_paths),
         *_collisions(changes, start_paths),
         *_leaving_links(changes, start_links or {}),
     ]
@@ -228,6 +234,13 @@ def _mass_deletion(changes: Sequence[Change], start_paths: Collection[str]) -> I
     gone = sum(1 for c in changes if c.old_mode and not c.new_mode and c.old_sha not in kept_content)
     if len(start_paths) >= 10 and gone * 2 > len(start_paths):
         yield f"{gone} of {len(start_paths)} tracked files are deleted, more than half; delete less in one change"
+
+
+def _bare_repositories(changes: Sequence[Change], policy: Policy, start_paths: Collection[str]) -> Iterator[str]:
+    result = {*start_paths, *(c.path for c in changes if c.new_mode)} - {c.path for c in changes if not c.new_mode}
+    for head in touched_heads(result, [c.path for c in changes if c.new_mode]):
+        if not matches_any(policy.allow_paths, head):
+            yield f"{shown(head)} makes its directory a bare repository, whose settings run programs; remove it"
 
 
 def _folded(path: str) -> str:
