@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 # Tests with a target of their own.
-APART := $(addprefix --ignore=tests/,agents chaos benchmarks)
+APART := $(addprefix --ignore=tests/,agents chaos benchmarks hostile)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-agents test-containers test-load check lint types contracts docs chaos bench lock clean
+.PHONY: help setup setup-dev demo test test-agents test-containers test-hostile test-load check lint types contracts docs chaos bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -34,10 +34,13 @@ test-agents: .venv/.dev ## real agents (npm, cached) take an issue to a pull req
 test-containers: .venv/.dev ## every test that needs a container engine, on Podman and Docker
 	$(PYTEST) -n 2 --dist loadfile --only podman,docker $(APART)
 
+test-hostile: .venv/.dev ## every attack of docs/hostile.md, on processes and containers
+	$(PYTEST) -n 3 --dist worksteal $$($(BIN)/python -m tests.hostile.cases tests)
+
 test-load: .venv/.dev ## small editions of the chaos run and of every benchmark
 	$(PYTEST) tests/chaos tests/benchmarks
 
-check: lint types contracts docs test test-containers test-load test-agents ## everything that CI asks for
+check: lint types contracts docs test test-containers test-hostile test-load test-agents ## everything that CI asks for
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
