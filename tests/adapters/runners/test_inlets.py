@@ -122,13 +122,11 @@ async def test_inlets_are_the_only_way_out(tmp_path: Path) -> None:
     listener = await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
     async with shouting(tmp_path / "s0" / "model"):
-        command = f"ls /inlets /inlets/0; touch /inlets/0/x; python3 ask.py {PORT} a; python3 ask.py {port} b"
+        command = f"find / -xdev -type s 2>/dev/null; python3 ask.py {PORT} a; python3 ask.py {port} b"
         _, text = await said(runner, spec(tmp_path, "sh", "-c", command))
     listener.close()
     lines = text.splitlines()
-    assert lines[:6] == ["/inlets:", "0", "program", "", "/inlets/0:", "model"]
-    assert "Read-only file system" in lines[6]
-    assert lines[7] == "A"
+    assert lines[0] == "A", "no socket outside is to be seen"
     assert "ConnectionRefusedError" in lines[-1]
 
 

@@ -2,7 +2,8 @@
 
 It sees the system's programs and libraries read-only, an `/etc` made for it, a private `/tmp`, its work directory at
 its own path (the only host directory it can write), and what the operator lets it read. Everything else of the host
-is not hidden but absent: homes, sockets, keys, other runs, other processes, and the network unless it is needed.
+is not hidden but absent: homes, sockets, keys, other runs, other processes, and the network unless it is needed. A
+run's inlets (`shim/inlets.py`) are ports on its own loopback; of what they lead to it sees nothing either.
 
 Root needs one thing more. A process of uid 0 without capabilities may still write most of /proc/sys, and from there
 become root outside (`kernel.core_pattern`): /proc and /proc/sys are mounted read-only, always. Of what /proc tells of
@@ -21,7 +22,8 @@ from pathlib import Path
 from shutil import which
 
 from windlass.adapters.runners import syscalls
-from windlass.adapters.runners.shim.launch import FILTER_FD
+from windlass.adapters.runners.shim.inlets import OPENER
+from windlass.adapters.runners.shim.launch import FILTER_FD, WAY_FD
 from windlass.core.errors import Refused
 from windlass.ports import Inlet, RunSpec
 
@@ -35,8 +37,6 @@ COVERED = (
     *("keys", "key-users", "kcore", "kpagecount", "kpageflags", "latency_stats", "sched_debug", "slabinfo"),
     *("timer_list", "vmallocinfo"),
 )
-INLETS = "/inlets"  # a directory for each socket, inside
-INLET_PROGRAM = Path(__file__).with_name("inlet.py")
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 ETC = (
     *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "timezone", "mime.types"),
@@ -115,17 +115,17 @@ def wrap(sandbox: Sandbox, spec: RunSpec, *, system_reads: Sequence[Path], etc: 
     return (
         sandbox.program,
         *_namespaces(sandbox, needs_network=spec.needs_network),
-        *_system(system_reads),
+        *_system((*system_reads, *(own_python() if spec.inlets else ()))),
         *_covered(etc / NOTHING),
         *network,
         *("--ro-bind", str(etc / "passwd"), "/etc/passwd", "--ro-bind", str(etc / "group"), "/etc/group"),
         *_binds(readable(spec.reads)),
         *_workdir(spec, workdir),
-        *_shown_inlets(spec.inlets),
         *("--remount-ro", "/", "--chdir", workdir),
         *(("--seccomp", str(FILTER_FD)) if sandbox.filters_calls else ()),
         "--",
-        *with_inlets(spec, [f"{INLETS}/{n}/{inlet.socket.name}" for n, inlet in enumerate(spec.inlets)]),
+        *_opening(spec),
+        *spec.argv,
     )
 
 
@@ -137,12 +137,12 @@ def _workdir(spec: RunSpec, workdir: str) -> tuple[str, ...]:
     return ("--ro-bind", workdir, workdir, *(part for place in places for part in ("--bind", place, place)))
 
 
-def with_inlets(spec: RunSpec, sockets: Sequence[str], program: str = f"{INLETS}/program") -> tuple[str, ...]:
-    """The command behind the program that opens the run's inlets to these sockets."""
+def _opening(spec: RunSpec) -> tuple[str, ...]:
+    """What stands before the command to open its ports inside; the sockets they lead to are never shown in there."""
     if not spec.inlets:
-        return spec.argv
-    told = [text for inlet, path in zip(spec.inlets, sockets, strict=True) for text in (str(inlet.port), path)]
-    return (sys.executable, "-I", "-S", "-B", program, *told, "--", *spec.argv)
+        return ()
+    ports = ",".join(str(inlet.port) for inlet in spec.inlets)
+    return (sys.executable, "-I", "-S", "-c", OPENER, str(WAY_FD), ports)
 
 
 def check_inlets(inlets: Sequence[Inlet]) -> None:
@@ -213,14 +213,6 @@ def _covered(by: Path) -> tuple[str, ...]:
     """What /proc tells of the whole machine and nobody inside needs, behind an empty file."""
     places = [f"/proc/{name}" for name in COVERED if Path("/proc", name).exists()]
     return tuple(part for place in places for part in ("--ro-bind", str(by), place))
-
-
-def _shown_inlets(inlets: Sequence[Inlet]) -> tuple[str, ...]:
-    """Each socket's own directory: a socket that is made anew in it is found again, and nothing else is in it."""
-    if not inlets:
-        return ()
-    folders = [("--ro-bind", str(inlet.socket.parent), f"{INLETS}/{n}") for n, inlet in enumerate(inlets)]
-    return (*(part for folder in folders for part in folder), "--ro-bind", str(INLET_PROGRAM), f"{INLETS}/program")
 
 
 def _as_on_host(path: Path) -> tuple[str, ...]:

@@ -164,8 +164,7 @@ class ProcessRunner:
             "owner.json", {"instance": self._instance, "id": spec.id, "groups": [group["dir"] for group in groups]}
         )
         private = {"HOME": bubblewrap.HOME, "TMPDIR": "/tmp"}  # noqa: S108 - inside the sandbox
-        sockets = [str(inlet.socket) for inlet in spec.inlets]
-        argv = bubblewrap.with_inlets(spec, sockets, str(bubblewrap.INLET_PROGRAM))
+        argv = spec.argv
         if isinstance(self._sandbox, Sandbox):
             bubblewrap.write_etc(run.at / "etc")
             argv = bubblewrap.wrap(self._sandbox, spec, system_reads=self._reads, etc=run.at / "etc")
@@ -192,6 +191,8 @@ class ProcessRunner:
                 "counts_by_hand": not self._groups.holds_both,
                 "rlimits": self._rlimits(spec),
                 "nice": NICE,
+                "inlets": [(inlet.port, str(inlet.socket.absolute())) for inlet in spec.inlets],
+                "inlets_inside": isinstance(self._sandbox, Sandbox),
                 "filter": str(run.at / "etc" / bubblewrap.FILTER) if self._filters_calls else "",
             },
         )

@@ -18,7 +18,7 @@ from windlass.adapters.runners.shim.tree import Use
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 EXIT_NOT_STARTED = 127
-FILTER_FD = 3
+FILTER_FD, WAY_FD = 3, 4
 KEYCTL = {"x86_64": 250, "aarch64": 219}
 KEYCTL_JOIN_SESSION_KEYRING = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -29,20 +29,27 @@ def adopt_orphans() -> None:
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def start(spec: Spec, use: Use, stdin: int, output: int) -> int:
-    """Fork the command into its own session, groups and limits."""
+def die_with(parent: int) -> None:
+    """Be killed when the process `parent`, which has just forked this one, dies."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(EXIT_NOT_STARTED)
+
+
+def start(spec: Spec, use: Use, stdin: int, output: int, way: int | None = None) -> int:
+    """Fork the command into its own session, groups and limits; `way` becomes its descriptor `WAY_FD`."""
     shim = os.getpid()
     pid = os.fork()
     if pid:
         return pid
     try:
         os.setsid()
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != shim:
-            os._exit(EXIT_NOT_STARTED)
+        die_with(shim)
         use.join_groups()
         for source, target in ((stdin, 0), (output, 1), (output, 2)):
             os.dup2(source, target)
+        if way is not None:
+            os.dup2(way, WAY_FD)
         leave_keys_behind()
         if spec.get("filter"):
             os.dup2(os.open(spec["filter"], os.O_RDONLY | os.O_CLOEXEC), FILTER_FD)

@@ -16,6 +16,7 @@ import signal
 import time
 
 from windlass.adapters.runners.shim.files import Spec, write_json
+from windlass.adapters.runners.shim.inlets import joined_pair, start_relay
 from windlass.adapters.runners.shim.launch import adopt_orphans, sealed, start
 from windlass.adapters.runners.shim.life import TICK_S, Life
 from windlass.adapters.runners.shim.output import Output
@@ -24,6 +25,7 @@ from windlass.adapters.runners.shim.tree import Use, kill_all, reap, stat_fields
 ALIVE_FD = 3
 READ_BYTES = 1 << 18
 DRAIN_S = 2.0
+UNSTARTABLE = ("/bin/sh", "-c", 'echo "$0" >&2; exit 127')
 
 
 def drain(pipe: int, output: Output, life: Life, until: float) -> bool:
@@ -82,6 +84,25 @@ def exit_code(status: int | None) -> int | None:
     return code if code >= 0 else 128 - code
 
 
+def begin(spec: Spec, use: Use, at: str, output: int) -> int:
+    """Start the command, and what carries its inlets' bytes; the command's process id."""
+    stdin = sealed(os.path.join(at, "stdin"))
+    if not spec.get("inlets"):
+        return start(spec, use, stdin, output)
+    if not spec["inlets_inside"]:
+        try:
+            start_relay(spec, None, output)
+        except OSError as error:
+            spec["argv"] = [*UNSTARTABLE, f"windlass: cannot open a port on loopback: {error}"]
+        return start(spec, use, stdin, output)
+    ours, theirs = joined_pair()
+    child = start(spec, use, stdin, output, theirs.fileno())
+    theirs.close()
+    start_relay(spec, ours, output)
+    ours.close()
+    return child
+
+
 def run(spec: Spec, at: str) -> None:
     """One run from its first process to its result."""
     use = Use(spec)
@@ -94,7 +115,7 @@ def run(spec: Spec, at: str) -> None:
         signal.signal(number_, lambda *_: None)
     signal.set_wakeup_fd(wake_in, warn_on_full_buffer=False)
     output, life = Output(os.path.join(at, "output"), spec["output_bytes"]), Life(spec)
-    child = start(spec, use, sealed(os.path.join(at, "stdin")), pipe_in)
+    child = begin(spec, use, at, pipe_in)
     os.close(pipe_in)
     os.unlink(os.path.join(at, "stdin"))
     ended, deadline, status = follow(child, pipe, wake, output, life, use, os.path.join(at, "stop"))
