@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from tests.adapters.runners.runs import alive_with
-from tests.hostile.sandboxes import CANARY, Cell, cell, gains, worlds
+from tests.hostile.sandboxes import CANARY, INSIDE, Cell, cell, gains, worlds
 from tests.support.podman import AIRLOCK_IMAGE
 
 from windlass.adapters.git import Caps, GitRepositories
@@ -27,6 +30,21 @@ REMOTE = (
 NAMES = ["metadata.google.internal", "instance-data", "example.com", "c2VjcmV0.evil.example", "postgres", "vault"]
 BRIEF = Deadlines(start_s=3, idle_s=3, total_s=3)
 CACHES = ["~/.cache/pip", "~/.npm", "~/.cargo", "~/.m2", "~/go/pkg", "$TMPDIR/cache", "/var/tmp", "/dev/shm", "/tmp"]
+
+
+def test_without_a_wall_the_attacks_get_something(tmp_path: Path) -> None:
+    """What looks harmlessly, tried without a sandbox: an attack that finds nothing anywhere would prove nothing."""
+    env = {**os.environ, "A_KEY": CANARY, "PYTHONPATH": str(INSIDE.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        target = list(server.getsockname())
+        program = (
+            f"import inside; inside.network({[target]!r}, 'none', ['localhost']); inside._processes({CANARY!r}, [])"
+        )
+        done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
+    found = gains(done.stdout)
+    assert f"a connection to {target[0]} port {target[1]}" in found
+    assert {"the canary in A_KEY", "an address of localhost"} <= {line.partition(":")[0] for line in found}
+    assert [line for line in found if line.startswith("the canary in /proc/") and line.endswith("environ")]
 
 
 # ------------------------------------------------------------------ 27, 28: what may be read
