@@ -39,7 +39,7 @@ async def test_only_words_of_writers_from_before_the_labelling_are_told(tmp_path
         job = await here.until(number, State.REVIEWING, when=lambda j: j.head_sha != old)
         second = here.prompts(job)[1]
         assert "It should be 42." in second
-        assert "44" not in second
+        assert "should be 44" not in second
         assert "Please say why." in second
 
 
