@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import re
 import resource
 import signal
 import sys
@@ -26,10 +25,9 @@ from windlass.adapters.runners.cgroups import ControlGroups
 from windlass.adapters.runners.rundir import RunDirectory, sweep
 from windlass.adapters.runners.shim.main import ALIVE_FD
 from windlass.adapters.runners.shim.tree import stat_fields
-from windlass.core.errors import NotFound, Refused
+from windlass.core.errors import Refused
 from windlass.ports import RunResult, RunSpec
 
-RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,199}")
 SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 PACKAGES = Path(__file__).resolve().parents[3]
 BOOT = (
@@ -80,15 +78,15 @@ class ProcessRunner:
 
     def is_known(self, run_id: str) -> bool:
         """Whether a run was started under this id and not discarded."""
-        return self._directory(run_id).was_started
+        return RunDirectory.of(self._root, run_id).was_started
 
     def output(self, run_id: str) -> Path:
         """The file with what the run has printed so far; it appears with the first process."""
-        return self._directory(run_id).output
+        return RunDirectory.of(self._root, run_id).output
 
     async def wait(self, run_id: str) -> RunResult:
         """Until it ends; costs one file descriptor. Raises NotFound (run_unknown)."""
-        run = self._known(run_id)
+        run = RunDirectory.known(self._root, run_id)
         pause_s, longest_s = POLL_S
         while True:
             found = run.result()
@@ -103,11 +101,11 @@ class ProcessRunner:
 
     async def stop(self, run_id: str) -> None:
         """Kill everything under this id and wait until it is dead; a result that exists stays as it is."""
-        await asyncio.to_thread(self._stop, self._directory(run_id))
+        await asyncio.to_thread(self._stop, RunDirectory.of(self._root, run_id))
 
     async def discard(self, run_id: str) -> None:
         """Stop, and remove every trace."""
-        run = self._directory(run_id)
+        run = RunDirectory.of(self._root, run_id)
         await asyncio.to_thread(self._stop, run)
         await asyncio.to_thread(run.remove)
 
@@ -142,7 +140,7 @@ class ProcessRunner:
 
     def _start(self, spec: RunSpec) -> bool:
         self._collect()
-        run = self._directory(spec.id)
+        run = RunDirectory.of(self._root, spec.id)
         if spec.image:
             hint = "set up a container engine, or choose an agent without an image"
             raise Refused(f"{spec.image} is an image, and there are no containers", code="agent_unusable", hint=hint)
@@ -313,19 +311,6 @@ class ProcessRunner:
                 self._children.discard(pid)
 
     # -------------------------------------------------------------- names
-
-    def _directory(self, run_id: str) -> RunDirectory:
-        if not RUN_ID.fullmatch(run_id):
-            raise Refused(
-                f"not a run id: {run_id[:80]!r}", code="run_id_invalid", hint="letters, digits and . _ : @ + -"
-            )
-        return RunDirectory(self._root / run_id)
-
-    def _known(self, run_id: str) -> RunDirectory:
-        run = self._directory(run_id)
-        if not run.at.is_dir():
-            raise NotFound(f"no run {run_id}", code="run_unknown", hint="start it first")
-        return run
 
     def _mark(self, run_id: str) -> str:
         return f"{self._instance}/{run_id}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -17,13 +18,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from windlass.adapters.runners.shim.files import write_json
 from windlass.adapters.runners.shim.tree import stat_fields
+from windlass.core.errors import NotFound, Refused
 from windlass.ports import RunResult
 
 STARTER_POLL_S = 0.01
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,199}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,23 @@ class RunDirectory:
     """The files of one run. `at` is private to Windlass; nothing in it is visible inside the sandbox."""
 
     at: Path
+
+    @classmethod
+    def of(cls, root: Path, run_id: str) -> Self:
+        """Where run `run_id` is or would be below `root`. Refused when the id could mean another place."""
+        if not RUN_ID.fullmatch(run_id):
+            raise Refused(
+                f"not a run id: {run_id[:80]!r}", code="run_id_invalid", hint="letters, digits and . _ : @ + -"
+            )
+        return cls(root / run_id)
+
+    @classmethod
+    def known(cls, root: Path, run_id: str) -> Self:
+        """The same for a run that is there; NotFound otherwise."""
+        run = cls.of(root, run_id)
+        if not run.at.is_dir():
+            raise NotFound(f"no run {run_id}", code="run_unknown", hint="start it first")
+        return run
 
     @property
     def output(self) -> Path:

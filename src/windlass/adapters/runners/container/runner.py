@@ -27,9 +27,8 @@ from windlass.adapters.runners.container.making import ContainerSettings, Maker,
 from windlass.adapters.runners.container.meter import group_name, remove_groups
 from windlass.adapters.runners.container.plan import RUN, Owner
 from windlass.adapters.runners.container.supervision import Supervision, remove
-from windlass.adapters.runners.process import RUN_ID
-from windlass.adapters.runners.rundir import RunDirectory, sweep
-from windlass.core.errors import NotFound, Refused, Unavailable
+from windlass.adapters.runners.rundir import RUN_ID, RunDirectory, sweep
+from windlass.core.errors import Refused, Unavailable
 from windlass.ports import RunResult, RunSpec
 
 log = logging.getLogger("windlass.runners")
@@ -66,7 +65,7 @@ class ContainerRunner:
         Raises Refused: run_id_invalid, workdir_missing, mount_missing, image_missing, no_engine, no_egress,
         open_network, inlet_unusable, container_foreign; Unavailable (engine_away), Failed (engine_refuses).
         """
-        run = self._directory(spec.id)
+        run = RunDirectory.of(self._root, spec.id)
         if not run.was_started:
             spec = replace(spec, workdir=placed(spec.workdir))
             mountable(spec)
@@ -84,19 +83,19 @@ class ContainerRunner:
 
     def is_known(self, run_id: str) -> bool:
         """Whether a run was started under this id and not discarded."""
-        return self._directory(run_id).was_started
+        return RunDirectory.of(self._root, run_id).was_started
 
     def has(self, run_id: str) -> bool:
         """Whether there is anything of a run here, begun or not."""
-        return self._directory(run_id).at.is_dir()
+        return RunDirectory.of(self._root, run_id).at.is_dir()
 
     def output(self, run_id: str) -> Path:
         """The file with what the run has printed so far."""
-        return self._directory(run_id).output
+        return RunDirectory.of(self._root, run_id).output
 
     async def wait(self, run_id: str) -> RunResult:
         """Until it ends. Raises NotFound (run_unknown), Unavailable (engine_away) when the engine stays away."""
-        run = self._known(run_id)
+        run = RunDirectory.known(self._root, run_id)
         pause_s, longest_s = POLL_S
         while True:
             task = self._task(run_id)
@@ -114,7 +113,7 @@ class ContainerRunner:
 
     async def stop(self, run_id: str) -> None:
         """Kill everything under this id and wait until it is dead; a result that exists stays as it is."""
-        run = self._directory(run_id)
+        run = RunDirectory.of(self._root, run_id)
         if not run.at.is_dir():
             return
         if run.result() is None:
@@ -130,7 +129,7 @@ class ContainerRunner:
 
     async def discard(self, run_id: str) -> None:
         """Stop, and remove every trace."""
-        run = self._directory(run_id)
+        run = RunDirectory.of(self._root, run_id)
         await self.stop(run_id)
         await self._forget(run)
 
@@ -152,7 +151,7 @@ class ContainerRunner:
         """What holds a run, in one line."""
         if isinstance(self._facts, NoEngine):
             return f"NO CONTAINER ENGINE ({self._facts.reason})"
-        charge = Charge.read(self._directory(run_id)) if run_id else None
+        charge = Charge.read(RunDirectory.of(self._root, run_id)) if run_id else None
         network = (charge.network if charge else "none").partition(":")[0].replace("container", "only through inlets")
         is_open = self._facts.name == "podman" and self._settings.seccomp is None
         return f"{self._facts} (container, network {network}{', nested namespaces allowed' if is_open else ''})"
@@ -284,25 +283,10 @@ class ContainerRunner:
         killed: dict[str, None] = {}
         for name, is_running, labels in await self._engine.labelled(self._owner.labels):
             run_id = str(labels.get(RUN, ""))
-            if is_wanted(run_id) or (RUN_ID.fullmatch(run_id) and self._directory(run_id).at.is_dir()):
+            if is_wanted(run_id) or (RUN_ID.fullmatch(run_id) and RunDirectory.of(self._root, run_id).at.is_dir()):
                 continue
             await self._engine.remove(name)
             await asyncio.to_thread(remove_groups, group_name(self._owner.instance, self._owner.root, run_id))
             if is_running:
                 killed[run_id] = None
         return tuple(killed)
-
-    # -------------------------------------------------------------- names
-
-    def _directory(self, run_id: str) -> RunDirectory:
-        if not RUN_ID.fullmatch(run_id):
-            raise Refused(
-                f"not a run id: {run_id[:80]!r}", code="run_id_invalid", hint="letters, digits and . _ : @ + -"
-            )
-        return RunDirectory(self._root / run_id)
-
-    def _known(self, run_id: str) -> RunDirectory:
-        run = self._directory(run_id)
-        if not run.at.is_dir():
-            raise NotFound(f"no run {run_id}", code="run_unknown", hint="start it first")
-        return run
