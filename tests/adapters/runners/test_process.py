@@ -186,7 +186,7 @@ async def test_reap_kills_what_is_ours_and_not_kept(bench: Bench) -> None:
     await stranger.start(other)
     assert await bench.runner.reap(lambda run_id: run_id == kept.id) == (lost.id,)
     assert not bench.runner.is_known(lost.id)
-    assert bench.runner.is_known(kept.id)
+    await bench.until(lambda: bench.runner.is_known(kept.id))
     assert await stranger.reap(lambda _run_id: False) == (other.id,)
     assert await bench.runner.reap(lambda _run_id: False) == (kept.id,)
     assert alive_with(bench.number) == []
