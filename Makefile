@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 APART := $(addprefix --ignore=tests/,agents chaos benchmarks hostile)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-agents test-containers test-hostile test-load check lint types contracts docs chaos bench lock clean
+.PHONY: help setup setup-dev demo test test-agents test-containers test-hostile test-load test-postgres check lint types contracts docs chaos bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -26,7 +26,10 @@ demo: .venv/.run ## watch one issue become a merged pull request
 	@$(BIN)/windlass demo
 
 test: .venv/.dev ## the test suite
-	$(PYTEST) -n 4 --dist worksteal --without podman,docker $(APART)
+	$(PYTEST) -n 4 --dist worksteal --without podman,docker,postgres $(APART)
+
+test-postgres: .venv/.dev ## every test that needs PostgreSQL, which runs as a server of its own for them
+	$(PYTEST) -n 4 --dist worksteal --only postgres --without podman,docker $(APART)
 
 test-agents: .venv/.dev ## real agents (npm, cached) take an issue to a pull request, with a scripted model
 	$(PYTEST) tests/agents
@@ -40,7 +43,7 @@ test-hostile: .venv/.dev ## every attack of docs/hostile.md, on processes and co
 test-load: .venv/.dev ## small editions of the chaos run and of every benchmark
 	$(PYTEST) tests/chaos tests/benchmarks
 
-check: lint types contracts docs test test-containers test-hostile test-load test-agents ## everything that CI asks for
+check: lint types contracts docs test test-postgres test-containers test-hostile test-load test-agents ## everything that CI asks for
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
