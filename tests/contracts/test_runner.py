@@ -226,6 +226,21 @@ async def test_reap_discards_what_is_ours_and_unwanted(bench: Bench) -> None:
     await bench.until(lambda: alive_with(bench.number) == [])
 
 
+async def test_reap_removes_what_a_start_left_that_was_killed_before_it_said_whose_run_it_is(bench: Bench) -> None:
+    left, wanted, young = (bench.root / name for name in ("left", "wanted", "young"))
+    for place in (left, wanted, young):
+        place.mkdir()
+        for name in ("alive", "owner.json.new", "stop", "result.json"):
+            (place / name).touch()
+    (bench.root / "a file").touch()
+    for place in (left, wanted):
+        os.utime(place, (0, 0))
+    assert await bench.runner.reap(lambda run_id: run_id == "wanted") == ()
+    assert not left.exists()
+    assert wanted.exists()
+    assert young.exists()
+
+
 async def test_reap_finishes_a_removal_that_was_killed(bench: Bench) -> None:
     (bench.root / ".gone-1-2" / "inside").mkdir(parents=True)
     assert await bench.runner.reap(lambda _run_id: True) == ()

@@ -22,7 +22,7 @@ from typing import Any, Final
 from windlass.adapters.runners import bubblewrap, cgroups
 from windlass.adapters.runners.bubblewrap import NoSandbox, Sandbox
 from windlass.adapters.runners.cgroups import ControlGroups
-from windlass.adapters.runners.rundir import RunDirectory, sweep
+from windlass.adapters.runners.rundir import RunDirectory, unwanted
 from windlass.adapters.runners.shim.main import ALIVE_FD
 from windlass.adapters.runners.shim.tree import stat_fields
 from windlass.core.errors import Refused
@@ -286,15 +286,9 @@ class ProcessRunner:
 
     def _reap(self, is_wanted: Callable[[str], bool]) -> tuple[str, ...]:
         killed = []
-        sweep(self._root)
-        for path in sorted(self._root.iterdir()):
-            run = RunDirectory(path)
-            owner = run.owner()
-            name = str(owner.get("id", ""))
-            if owner.get("instance") != self._instance or is_wanted(name):
-                continue
+        for run_id, run in unwanted(self._root, self._instance, is_wanted):
             if run.is_alive():
-                killed.append(name)
+                killed.append(run_id)
             self._stop(run)
             run.remove()
         self._collect()

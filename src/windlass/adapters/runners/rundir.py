@@ -14,7 +14,7 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from windlass.core.errors import NotFound, Refused
 from windlass.ports import RunResult
 
 STARTER_POLL_S = 0.01
+ABANDONED_S = 5.0  # a starter says whose a directory is within milliseconds of making it
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,199}")
 
 
@@ -95,7 +96,7 @@ class RunDirectory:
         """Whether somebody holds the run: its shim, or for a moment its starter."""
         try:
             fd = os.open(self.at / "alive", os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -109,6 +110,15 @@ class RunDirectory:
     def owner(self) -> dict[str, Any]:
         """`instance` and `groups` (directories) of the run; {} when it was never written."""
         return _read(self.at / "owner.json")
+
+    def is_abandoned(self) -> bool:
+        """Whether its starter died before it said whose run this is: nothing of it has run, nor ever will."""
+        if self.owner() or self.is_alive():
+            return False
+        try:
+            return time.time() - self.at.stat().st_mtime > ABANDONED_S
+        except FileNotFoundError:
+            return False
 
     def read(self, name: str) -> dict[str, Any]:
         """One of our JSON files; {} when it is not there or not whole."""
@@ -155,10 +165,21 @@ class RunDirectory:
             shutil.rmtree(grave, ignore_errors=True)
 
 
-def sweep(root: Path) -> None:
-    """Finish what a removal had begun when it was killed."""
+def unwanted(root: Path, instance: str, is_wanted: Callable[[str], bool]) -> Iterator[tuple[str, RunDirectory]]:
+    """The runs of an instance below `root` that nobody wants, by id; what killed starts and removals left goes.
+
+    What a start left without an owner goes as well when it is not wanted, whoever made it: it never was a run.
+    """
     for grave in root.glob(".gone-*"):
         shutil.rmtree(grave, ignore_errors=True)
+    for path in sorted(path for path in root.iterdir() if path.is_dir()):
+        run = RunDirectory(path)
+        owner = run.owner()
+        run_id = str(owner.get("id", path.name))
+        if owner.get("instance") == instance and not is_wanted(run_id):
+            yield run_id, run
+        elif run.is_abandoned() and not is_wanted(run_id):
+            run.remove()
 
 
 def _read(path: Path) -> dict[str, Any]:

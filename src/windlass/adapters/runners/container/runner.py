@@ -27,7 +27,7 @@ from windlass.adapters.runners.container.making import ContainerSettings, Maker,
 from windlass.adapters.runners.container.meter import group_name, remove_groups
 from windlass.adapters.runners.container.plan import RUN, Owner
 from windlass.adapters.runners.container.supervision import Supervision, remove
-from windlass.adapters.runners.rundir import RUN_ID, RunDirectory, sweep
+from windlass.adapters.runners.rundir import RUN_ID, RunDirectory, unwanted
 from windlass.core.errors import Refused, Unavailable
 from windlass.ports import RunResult, RunSpec
 
@@ -136,15 +136,11 @@ class ContainerRunner:
     async def reap(self, is_wanted: Callable[[str], bool]) -> tuple[str, ...]:
         """Discard the runs of our instance that nobody wants; the ids of those that were still alive."""
         killed = []
-        await asyncio.to_thread(sweep, self._root)
-        for path in sorted(self._root.iterdir()):
-            owner = RunDirectory(path).owner()
-            name = str(owner.get("id", ""))
-            if owner.get("instance") != self._owner.instance or is_wanted(name):
-                continue
-            if RunDirectory(path).was_started and RunDirectory(path).result() is None:
-                killed.append(name)
-            await self.discard(name)
+        found = await asyncio.to_thread(lambda: list(unwanted(self._root, self._owner.instance, is_wanted)))
+        for run_id, run in found:
+            if run.was_started and run.result() is None:
+                killed.append(run_id)
+            await self.discard(run_id)
         return (*killed, *(await self._reap_containers(is_wanted)))
 
     def isolation(self, run_id: str = "") -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from windlass.adapters.runners.egress import decisions
 from windlass.adapters.runners.egress.allowing import AllowList, allow_list
 from windlass.adapters.runners.egress.proxy import Proxy
-from windlass.adapters.runners.rundir import RUN_ID, RunDirectory
+from windlass.adapters.runners.rundir import RUN_ID, RunDirectory, unwanted
 from windlass.ports import Inlet, Runner, RunResult, RunSpec
 
 PORTS = (30_000, 40_000)  # on the run's own loopback; different for most runs, because without a sandbox it is shared
@@ -75,9 +75,7 @@ class GuardedRunner:
     async def reap(self, is_wanted: Callable[[str], bool]) -> tuple[str, ...]:
         """As the inner one; and the proxies of our instance whose run is not wanted."""
         killed = await self._inner.reap(is_wanted)
-        for run_id in await asyncio.to_thread(self._ours):
-            if not is_wanted(run_id):
-                await asyncio.to_thread(self._remove, run_id)
+        await asyncio.to_thread(self._reap, is_wanted)
         return killed
 
     def isolation(self, run_id: str = "") -> str:
@@ -121,9 +119,9 @@ class GuardedRunner:
     def _has_proxy(self, run_id: str) -> bool:
         return bool(RUN_ID.fullmatch(run_id)) and (self._root / run_id).is_dir()
 
-    def _ours(self) -> list[str]:
-        owners = [RunDirectory(path).read(OWNER) for path in sorted(self._root.iterdir())]
-        return [str(owner["id"]) for owner in owners if owner.get("instance") == self._instance]
+    def _reap(self, is_wanted: Callable[[str], bool]) -> None:
+        for run_id, _ in unwanted(self._root, self._instance, is_wanted):
+            self._remove(run_id)
 
 
 def _behind(spec: RunSpec, inlet: Inlet) -> RunSpec:
