@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from windlass.config import ApiSettings, ForgeSettings, Settings
+from windlass.config import ApiSettings, ForgeSettings, SandboxSettings, Settings
 from windlass.core.errors import Refused, WindlassError
+from windlass.ports import SandboxLimits
+from windlass.wiring.agents import sandbox_limits
 from windlass.wiring.parts import Windlass, build, new_job_id
 from windlass.wiring.service import listening
 
@@ -97,3 +99,11 @@ async def test_an_engine_that_was_not_started_is_not_ready(tmp_path: Path) -> No
     windlass = build(settings(tmp_path, api=ApiSettings(port=0)))
     assert await windlass.is_ready() == "starting or stopping"
     await windlass.close()
+
+
+def test_every_limit_of_the_sandbox_reaches_it() -> None:
+    given = {"memory_bytes": 1 << 30, "processes": 99, "cpus": 1.5, "disk_bytes": 1 << 31, "disk_files": 1234}
+    settings = Settings.model_validate({"sandbox": given})
+    found = sandbox_limits(settings)
+    assert {name: getattr(found, name) for name in given} == given
+    assert {*SandboxSettings.model_fields} & {*SandboxLimits.__slots__} == {*given}

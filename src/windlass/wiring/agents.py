@@ -186,10 +186,12 @@ def _secrets(name: str, given: AgentSettings) -> dict[str, str]:
 
 
 def sandbox_limits(settings: Settings) -> SandboxLimits:
+    """What every sandbox of agents and tests may use."""
     given = settings.sandbox
     return SandboxLimits(
         memory_bytes=given.memory_bytes,
         processes=given.processes,
+        cpus=given.cpus,
         disk_bytes=given.disk_bytes,
         disk_files=given.disk_files,
     )

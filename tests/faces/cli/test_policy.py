@@ -19,6 +19,7 @@ workflow:
     candidates: 2
   - parallel: [reviewer, {role: reviewer, agent: codex}]
   - tester
+agents: {tester: gemini}
 limits: {rework_rounds: 1}
 """
 
@@ -49,6 +50,7 @@ def test_a_good_policy_is_told_in_words(repository: Path) -> None:
         line = "2 candidates, the tests choose: coder (claude-code) → reviewer + reviewer (codex) → tester"
         assert f"workflow: {line}" in found.output
         assert "label: robots" in found.output
+        assert "agents: tester gemini" in found.output
         assert "limits.rework_rounds: 1 (default 2)" in found.output
     assert json.loads(call(str(repository), "--json").output)["label"] == "robots"
 
@@ -60,6 +62,20 @@ def test_agents_are_looked_up_where_a_server_is_named(repository: Path, tmp_path
     assert found.exit_code == 4
     assert "the policy names an agent that is not known: codex" in found.output
     assert "claude-code, gemini" in found.output
+
+
+def test_a_roles_agent_is_looked_up_too(repository: Path, tmp_path: Path) -> None:
+    config = tmp_path / "windlass.yaml"
+    config.write_text("{}")
+    (repository / ".github" / "windlass.yml").write_text("agents: {coder: nobody}")
+    found = call(str(repository), "--config", str(config))
+    assert found.exit_code == 4
+    assert "the policy names an agent that is not known: nobody" in found.output
+
+
+def test_what_is_as_usual_is_not_told(repository: Path) -> None:
+    (repository / ".github" / "windlass.yml").write_text("version: 1")
+    assert [line.strip() for line in call(str(repository)).output.splitlines()[1:]] == ["workflow: coder"]
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,8 @@ def _read(file: Path) -> bytes:
 
 
 def _insist_on_agents(found: Policy, known: set[str]) -> None:
-    named = {found.agent, *(member.agent for step in found.workflow for member in step.members)} - {""}
+    members = [member.agent for step in found.workflow for member in step.members]
+    named = {found.agent, *found.agents.values(), *members} - {""}
     unknown = sorted(named - known)
     if unknown:
         hint = f"known agents: {', '.join(sorted(known))}"
@@ -68,15 +69,21 @@ def _insist_on_agents(found: Policy, known: set[str]) -> None:
 
 def _lines(found: Policy) -> Iterator[str]:
     yield f"workflow: {' → '.join(_step(step) for step in found.workflow)}"
+    usual = Policy()
     for field in dataclasses.fields(Policy):
         value = getattr(found, field.name)
-        if field.name not in {"workflow", "limits", "digest"} and value != field.default:
-            shown = ", ".join(value) if isinstance(value, tuple) else str(value)
-            yield f"{field.name}: {one_line(shown)}"
+        if field.name not in {"workflow", "limits", "digest"} and value != getattr(usual, field.name):
+            yield f"{field.name}: {one_line(_shown(value))}"
     for limit in dataclasses.fields(Limits):
         value = getattr(found.limits, limit.name)
         if value != limit.default:
             yield f"limits.{limit.name}: {value} (default {limit.default})"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{role} {agent}" for role, agent in value.items())
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _step(step: Step) -> str:
