@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.stories.harness import FILES, MEND, town
+from tests.support.web import world_on_loopback
 from windlass.config import AgentSettings
 from windlass.core.job import State
 
@@ -27,26 +26,11 @@ PROGRAM
 """
 
 
-class Registry(http.server.BaseHTTPRequestHandler):
-    """A host that somebody needs."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        return
-
-
 @pytest.fixture
 def registry() -> Iterator[int]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Registry)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield server.server_port
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    """A host that somebody needs, by port."""
+    with world_on_loopback() as port:
+        yield port
 
 
 async def test_an_agent_reaches_its_hosts_and_what_it_tried_is_on_record(tmp_path: Path, registry: int) -> None:

@@ -34,6 +34,8 @@ def missing(part: str) -> str:
             return "" if shutil.which("openssl") else "no openssl command"
         case "chromium":
             return "" if shutil.which("chromium") else "no chromium (apt: chromium)"
+        case "root":
+            return "" if os.geteuid() == 0 else "run as root"
         case _:
             raise AssertionError(f"unknown part {part!r}")
 

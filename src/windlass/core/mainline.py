@@ -78,8 +78,7 @@ def _patch_verified(plan: Plan, event: PatchVerified) -> None:
     """One candidate is judged after the other; then the best one, or the only one, goes on."""
     job = plan.job
     judged = next(m for m in crew.candidates(job) if m.patch == job.patch)
-    after = dataclasses.replace(judged, verification=event.verification)
-    plan.set(crew=tuple(after if member.seq == judged.seq else member for member in job.crew))
+    crew.replace(plan, judged, dataclasses.replace(judged, verification=event.verification))
     waiting = [member for member in crew.candidates(plan.job) if member.verification is None]
     if waiting:
         plan.say(f"candidate {judged.number + 1}: head {event.verification.head.status}")

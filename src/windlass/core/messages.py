@@ -215,10 +215,6 @@ def _elsewhere_section(paths: Sequence[str]) -> list[str]:
     ]
 
 
-def _run_line(run: RunNote) -> str:
-    return f"- {run.role.capitalize()} `{_code(run.agent) or 'default'}`, run `{run.run_id}`: {run.words}"
-
-
 def _findings_section(text: PullText) -> list[str]:
     """What reviewing agents found and nobody had to mend: for the human who reviews, who may see it otherwise."""
     if not any(one.role == "reviewer" for one in text.run_notes):

@@ -55,7 +55,7 @@ async def _tried(settings: Settings, known: KnownAgent, options: AgentTrialOptio
     try:
         trial = await attempt(known.agent, runner, root, options.timeout_s, tuple(p.absolute() for p in reads))
     finally:
-        isolation = runner.isolation("trial")
+        isolation = runner.isolation(RUN_ID)
         await runner.reap(lambda _: False)
         await inner.close()
     hidden = agent_keys(settings)

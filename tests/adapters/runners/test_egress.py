@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import http.server
 import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -17,10 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.contracts.runners import KINDS, Bench, benches
 from tests.support.podman import AIRLOCK_IMAGE, PYTHON_IMAGE
+from tests.support.web import world_on_loopback
 
 from windlass.adapters.runners.egress import proxy
 from windlass.adapters.runners.egress.allowing import allow_list, configuration
 from windlass.adapters.runners.egress.guarded import GuardedRunner
+from windlass.adapters.runners.rundir import marked
 from windlass.core.errors import Refused
 from windlass.ports import RunResult, RunSpec
 
@@ -50,29 +50,11 @@ def direct(host, port):
 """
 
 
-class World(http.server.BaseHTTPRequestHandler):
-    """Whoever the agent wants to reach."""
-
-    def do_GET(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"] or 0))
-        self.send_response(200)
-        self.end_headers()
-
-    do_POST = do_GET  # noqa: N815 - the library's name
-
-    def log_message(self, *_: object) -> None:
-        return
-
-
 @pytest.fixture
 def world() -> Iterator[int]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), World)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield server.server_port
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    """Whoever the agent wants to reach, by port."""
+    with world_on_loopback() as port:
+        yield port
 
 
 class Guard:
@@ -106,7 +88,7 @@ class Guard:
 
     def processes(self, instance: str = "") -> set[int]:
         marks = {f"{instance or self.bench.instance}/{path.name}/egress" for path in self.root.iterdir()}
-        return {pid for mark in marks for pid in proxy._marked(mark)}
+        return {pid for mark in marks for pid in marked(mark)}
 
 
 @pytest.fixture(params=KINDS)
@@ -234,7 +216,7 @@ async def test_without_the_programs_nothing_is_run(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.needs("bubblewrap")
-@pytest.mark.skipif(os.geteuid() != 0, reason="a world of one's own needs a network namespace: run as root")
+@pytest.mark.needs("root")  # a world of one's own is a network namespace
 def test_in_a_world_of_its_own_public_hosts_are_public_and_names_may_not_lie(tmp_path: Path) -> None:
     """A public address lives on the loopback of a fresh network namespace; names come from a hosts file there."""
     hosts = tmp_path / "hosts"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -18,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from windlass.adapters.gateway.account import Account, Bill, replayed
-from windlass.core.errors import Refused
+from windlass.core.run_ids import insist_on_run_id
 
 KEY_PREFIX = "wlk_"  # by which a run's own key is known wherever it turns up
-RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,199}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +82,7 @@ class Book:
 
 def path_of(runs: Path, run_id: str) -> Path:
     """Where a run's file is. Raises Refused for what is not a run's id."""
-    if not RUN_ID.fullmatch(run_id):
-        raise Refused(f"not a run id: {run_id[:80]!r}", code="run_id_invalid", hint="letters, digits and . _ : @ + -")
+    insist_on_run_id(run_id)
     return runs / f"{run_id}.jsonl"
 
 

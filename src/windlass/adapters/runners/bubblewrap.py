@@ -149,11 +149,21 @@ def check_inlets(inlets: Sequence[Inlet]) -> None:
     """Raises Refused (inlet_unusable) for one that leads to no socket."""
     for inlet in inlets:
         if not inlet.socket.is_socket() or not 0 < inlet.port < 65536:
-            raise Refused(
-                f"inlet {inlet.port} leads to {inlet.socket}, which is no usable socket",
-                code="inlet_unusable",
-                hint="it must be listened on before the run starts",
-            )
+            raise unusable(inlet)
+
+
+def unusable(inlet: Inlet) -> Refused:
+    """What is to be raised for an inlet that leads nowhere."""
+    return Refused(
+        f"inlet {inlet.port} leads to {inlet.socket}, which is no usable socket",
+        code="inlet_unusable",
+        hint="it must be listened on before the run starts",
+    )
+
+
+def programs_in(reads: Sequence[Path]) -> list[Path]:
+    """The directories of programs in what is shown of Python installations and virtual environments."""
+    return [path / "bin" for path in reads if (path / "pyvenv.cfg").exists() or (path / "bin/python3").exists()]
 
 
 def write_etc(etc: Path) -> None:

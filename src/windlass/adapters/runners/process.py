@@ -22,7 +22,7 @@ from typing import Any, Final
 from windlass.adapters.runners import bubblewrap, cgroups
 from windlass.adapters.runners.bubblewrap import NoSandbox, Sandbox
 from windlass.adapters.runners.cgroups import ControlGroups
-from windlass.adapters.runners.rundir import RunDirectory, unwanted
+from windlass.adapters.runners.rundir import RunDirectory, marked, unwanted
 from windlass.adapters.runners.shim.main import ALIVE_FD
 from windlass.adapters.runners.shim.tree import stat_fields
 from windlass.core.errors import Refused
@@ -214,9 +214,7 @@ class ProcessRunner:
         self._children.add(pid)
 
     def _env(self, spec: RunSpec) -> dict[str, str]:
-        mounted = [
-            path / "bin" for path in spec.reads if (path / "pyvenv.cfg").exists() or (path / "bin/python3").exists()
-        ]
+        mounted = bubblewrap.programs_in(spec.reads)
         own = [path / "bin" for path in reversed(self._reads) if (path / "bin").is_dir()]
         has_pytest = any((path / "pytest").exists() for path in own)
         places = [*mounted, *own, *SYSTEM_PATH] if has_pytest else [*mounted, *SYSTEM_PATH, *own]
@@ -270,10 +268,10 @@ class ProcessRunner:
     def _sweep(self, run: RunDirectory) -> None:
         """Kill what a dead shim left: members of its groups, and whoever carries the run's mark in its environment."""
         owner = run.owner()
-        mark = f"WINDLASS_RUN={owner.get('instance')}/{owner.get('id')}".encode()
+        mark = f"{owner.get('instance')}/{owner.get('id')}"
         until = time.monotonic() + STOP_S
         while owner and time.monotonic() < until:
-            left = _group_members(owner["groups"]) | _marked(mark)
+            left = _group_members(owner["groups"]) | marked(mark)
             for pid in left:
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
@@ -346,13 +344,3 @@ def _group_members(groups: Sequence[str]) -> set[int]:
         with suppress(OSError):
             found.update(map(int, (Path(group) / "cgroup.procs").read_text().split()))
     return found - {0}
-
-
-def _marked(mark: bytes) -> set[int]:
-    found = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with suppress(OSError):
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.add(int(entry.name))
-    return found

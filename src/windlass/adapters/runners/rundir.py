@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import shutil
 import signal
 import time
@@ -22,12 +21,12 @@ from typing import Any, Self
 
 from windlass.adapters.runners.shim.files import write_json
 from windlass.adapters.runners.shim.tree import stat_fields
-from windlass.core.errors import NotFound, Refused
+from windlass.core.errors import NotFound
+from windlass.core.run_ids import insist_on_run_id
 from windlass.ports import RunResult
 
 STARTER_POLL_S = 0.01
 ABANDONED_S = 5.0  # a starter says whose a directory is within milliseconds of making it
-RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,199}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +38,7 @@ class RunDirectory:
     @classmethod
     def of(cls, root: Path, run_id: str) -> Self:
         """Where run `run_id` is or would be below `root`. Refused when the id could mean another place."""
-        if not RUN_ID.fullmatch(run_id):
-            raise Refused(
-                f"not a run id: {run_id[:80]!r}", code="run_id_invalid", hint="letters, digits and . _ : @ + -"
-            )
+        insist_on_run_id(run_id)
         return cls(root / run_id)
 
     @classmethod
@@ -180,6 +176,18 @@ def unwanted(root: Path, instance: str, is_wanted: Callable[[str], bool]) -> Ite
             yield run_id, run
         elif run.is_abandoned() and not is_wanted(run_id):
             run.remove()
+
+
+def marked(mark: str) -> set[int]:
+    """Processes other than this one that carry a run's mark in their environment, wherever they have gone."""
+    wanted = f"WINDLASS_RUN={mark}".encode()
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with suppress(OSError):
+                if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                    found.add(int(entry.name))
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:

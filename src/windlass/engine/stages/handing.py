@@ -70,8 +70,13 @@ async def reviewed(claim: Claim, report: AgentReport) -> Review:
 
 
 def _clean(redact: Callable[[str], str], listed: Sequence[Finding]) -> list[Finding]:
+    longest_path, longest_text = found_things.LONGEST_PATH, found_things.LONGEST_TEXT
     return [
-        replace(one, path=redact(one.path)[:500].replace("\n", " "), text=redact(one.text)[:4000] or "(nothing)")
+        replace(
+            one,
+            path=redact(one.path)[:longest_path].replace("\n", " "),
+            text=redact(one.text)[:longest_text] or "(nothing)",
+        )
         for one in listed
     ]
 

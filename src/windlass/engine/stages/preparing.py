@@ -7,6 +7,7 @@ runs is the workspace's: hostile like every other run.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from windlass.core.errors import Unavailable
@@ -24,25 +25,29 @@ def set_up_id(run_id: str) -> str:
     return f"{run_id}-setup"
 
 
+def command_spec(claim: Claim, run_id: str, command: str, workspace: Path) -> RunSpec:
+    """A command of the policy in a sandbox: no key, no network, the time that tests get."""
+    settings = claim.outside.settings
+    timeout_s = float(claim.job.policy.limits.test_timeout_s)
+    return RunSpec(
+        id=run_id,
+        argv=("sh", "-c", command),
+        workdir=workspace,
+        deadlines=Deadlines(start_s=timeout_s, idle_s=timeout_s, total_s=timeout_s),
+        reads=settings.reads,
+        limits=settings.sandbox_limits,
+    )
+
+
 async def set_up(claim: Claim, run_id: str, workspace: Path) -> str:
     """Set a workspace up for a run that has not begun; '' or, in one line, why that failed. Raises Unavailable."""
     command = claim.job.policy.setup_command
     if not command:
         return ""
     outside, name = claim.outside, set_up_id(run_id)
-    timeout_s = float(claim.job.policy.limits.test_timeout_s)
     await outside.runner.discard(name)
-    await outside.runner.start(
-        RunSpec(
-            id=name,
-            argv=("sh", "-c", command),
-            workdir=workspace,
-            deadlines=Deadlines(start_s=timeout_s, idle_s=timeout_s, total_s=timeout_s),
-            reads=outside.settings.reads,
-            limits=outside.settings.sandbox_limits,
-            egress=outside.settings.setup_egress,
-        )
-    )
+    spec = command_spec(claim, name, command, workspace)
+    await outside.runner.start(replace(spec, egress=outside.settings.setup_egress))
     place = Place(job=claim.job.id, stream=name)
     result = await steps.watched(claim, name, place, [Said(kind="setup", text=command)])
     words = read_tail(result.output, _TAIL).strip().splitlines()

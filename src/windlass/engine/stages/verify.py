@@ -19,7 +19,7 @@ from windlass.core.weakening_config import is_test_config
 from windlass.engine.execution_log import Place, Said
 from windlass.engine.stages import preparing, steps
 from windlass.engine.stages.context import Claim, Overtaken, read_tail
-from windlass.ports import Deadlines, RunResult, RunSpec
+from windlass.ports import RunResult
 
 _LONGEST_FILE = 1 << 20
 _LONGEST_LOG = 2 << 20
@@ -107,7 +107,6 @@ async def _both(base: Awaitable[TestRun], head: Awaitable[TestRun]) -> tuple[Tes
 async def _run(claim: Claim, command: str, tree: str, which: str, run_id: str) -> TestRun:
     outside = claim.outside
     home = outside.settings.workspaces / run_id
-    timeout_s = float(claim.job.policy.limits.test_timeout_s)
     if not outside.runner.is_known(run_id):
         await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
         workspace = home / "workspace"
@@ -117,16 +116,7 @@ async def _run(claim: Claim, command: str, tree: str, which: str, run_id: str) -
         if why:
             await _clear(claim, run_id)
             return TestRun(status="errored", summary=why)
-        await outside.runner.start(
-            RunSpec(
-                id=run_id,
-                argv=("sh", "-c", command),
-                workdir=workspace,
-                deadlines=Deadlines(start_s=timeout_s, idle_s=timeout_s, total_s=timeout_s),
-                reads=outside.settings.reads,
-                limits=outside.settings.sandbox_limits,
-            )
-        )
+        await outside.runner.start(preparing.command_spec(claim, run_id, command, workspace))
     place = Place(job=claim.job.id, stream=f"verify-{claim.seq}-{which}")
     result = await steps.watched(claim, run_id, place, [Said(kind="verification", text=f"{which}: {command}")])
     if not await claim.is_current():  # a newer claim may be waiting for the same run

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from windlass.adapters.runners.bubblewrap import check_inlets, unusable
 from windlass.adapters.runners.container.engine import Engine
 from windlass.adapters.runners.container.plan import RUN, Frame, locked
 from windlass.core.errors import Refused, Unavailable
@@ -40,16 +41,13 @@ wait
 
 def body(spec: RunSpec, frame: Frame, *, owner: str) -> Mapping[str, Any]:
     """The engine's request. `owner`: the user outside whom the sockets let in. Raises Refused (inlet_unusable)."""
+    check_inlets(spec.inlets)
     told: list[str] = []
     mounts = []
     for number, inlet in enumerate(spec.inlets):
         folder, name = inlet.socket.parent, inlet.socket.name
-        if not SOCKET_NAME.fullmatch(name) or not inlet.socket.is_socket() or not 0 < inlet.port < 65536:
-            raise Refused(
-                f"inlet {inlet.port} leads to {inlet.socket}, which is no usable socket",
-                code="inlet_unusable",
-                hint="it must be listened on before the run starts",
-            )
+        if not SOCKET_NAME.fullmatch(name):
+            raise unusable(inlet)
         told += [str(inlet.port), f"/inlets/{number}/{name}"]
         mounts.append({"Type": "bind", "Source": str(folder), "Target": f"/inlets/{number}", "ReadOnly": True})
     return {

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from windlass.adapters.runners.bubblewrap import HOME, SHM_BYTES, TMP_BYTES
+from windlass.adapters.runners.bubblewrap import HOME, SHM_BYTES, TMP_BYTES, programs_in
 from windlass.adapters.runners.container.engine import Image
 from windlass.core.errors import Refused
 from windlass.ports import RunSpec, SandboxLimits
@@ -137,9 +137,9 @@ def _environment(spec: RunSpec, frame: Frame) -> dict[str, str]:
     if not spec.argv:
         return {**spec.env, **mark}
     own = {"HOME": HOME, "TMPDIR": "/tmp", "LANG": "C.UTF-8", "TERM": "dumb", "USER": "agent"}  # noqa: S108 - inside
-    mounted = [str(p / "bin") for p in spec.reads if (p / "pyvenv.cfg").exists() or (p / "bin/python3").exists()]
+    mounted = programs_in(spec.reads)
     if mounted:
-        own["PATH"] = ":".join([*mounted, frame.image.path or "/usr/local/bin:/usr/bin:/bin"])
+        own["PATH"] = ":".join([*map(str, mounted), frame.image.path or "/usr/local/bin:/usr/bin:/bin"])
     return {**own, **spec.env, **mark}
 
 

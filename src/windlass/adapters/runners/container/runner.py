@@ -27,8 +27,9 @@ from windlass.adapters.runners.container.making import ContainerSettings, Maker,
 from windlass.adapters.runners.container.meter import group_name, remove_groups
 from windlass.adapters.runners.container.plan import RUN, Owner
 from windlass.adapters.runners.container.supervision import Supervision, remove
-from windlass.adapters.runners.rundir import RUN_ID, RunDirectory, unwanted
+from windlass.adapters.runners.rundir import RunDirectory, unwanted
 from windlass.core.errors import Refused, Unavailable
+from windlass.core.run_ids import RUN_ID
 from windlass.ports import RunResult, RunSpec
 
 log = logging.getLogger("windlass.runners")

@@ -16,7 +16,8 @@ from pathlib import Path
 from windlass.adapters.runners.egress import decisions
 from windlass.adapters.runners.egress.allowing import AllowList, allow_list
 from windlass.adapters.runners.egress.proxy import Proxy
-from windlass.adapters.runners.rundir import RUN_ID, RunDirectory, unwanted
+from windlass.adapters.runners.rundir import RunDirectory, unwanted
+from windlass.core.run_ids import RUN_ID
 from windlass.ports import Inlet, Runner, RunResult, RunSpec
 
 PORTS = (30_000, 40_000)  # on the run's own loopback; different for most runs, because without a sandbox it is shared

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from windlass.adapters.runners.egress.allowing import AllowList, configuration
-from windlass.adapters.runners.rundir import RunDirectory
+from windlass.adapters.runners.rundir import RunDirectory, marked
 from windlass.adapters.runners.shim.tree import stat_fields
 from windlass.core.errors import Refused, Unavailable
 
@@ -112,7 +112,7 @@ class Proxy:
             time.sleep(PAUSE_S)
         for pid, ticks in self._known():
             _signal(pid, ticks, signal.SIGKILL)
-        for pid in _marked(self._mark):
+        for pid in marked(self._mark):
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         self._collect()
@@ -246,14 +246,3 @@ def _signal(pid: int, ticks: int, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(fd, number)
     os.close(fd)
-
-
-def _marked(mark: str) -> set[int]:
-    wanted = f"WINDLASS_RUN={mark}".encode()
-    found = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                    found.add(int(entry.name))
-    return found
